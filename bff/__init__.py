@@ -1,0 +1,1 @@
+"""The server program: HTTP, GraphQL transport, and the `hundi` command line."""

@@ -1,0 +1,1 @@
+"""The `hundi` command line, one file a noun."""

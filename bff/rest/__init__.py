@@ -1,0 +1,1 @@
+"""The core API over plain HTTP, one file a noun."""

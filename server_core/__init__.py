@@ -1,0 +1,1 @@
+"""State and money: all rules and all SQL, one folder a slice."""

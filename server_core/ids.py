@@ -1,0 +1,68 @@
+"""Ids: UUIDv7 that carry their cell, UUIDv8 derived from what they name, prefixed when public.
+
+Layout of a made id (RFC 9562 §5.7): 48 bits Unix ms, version, 12 random bits, variant, 10 bits of
+cell, 52 random bits. A derived id (§5.8) keeps the cell in the same place, so both route themselves.
+"""
+
+import hashlib
+from typing import Final
+from uuid import UUID
+
+from devices.clock import Clock
+from devices.entropy import Entropy
+from server_core.errors import not_found
+
+CELL_BITS: Final = 10
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES: Final = {letter: value for value, letter in enumerate(_ALPHABET)}
+_VARIANT: Final = 0b10 << 62
+
+
+class Ids:
+    """Makes ids for one cell from a clock and a source of randomness."""
+
+    __slots__ = ("_cell", "_clock", "_entropy")
+
+    def __init__(self, clock: Clock, entropy: Entropy, cell: int = 0) -> None:
+        if not 0 <= cell < 1 << CELL_BITS:
+            raise ValueError("cell is out of range")
+        self._clock, self._entropy, self._cell = clock, entropy, cell
+
+    def new(self) -> UUID:
+        noise = int.from_bytes(self._entropy.bytes(8))
+        high = (self._clock.now_ms() & (1 << 48) - 1) << 16 | 0x7000 | noise >> 52
+        low = _VARIANT | self._cell << 52 | noise & (1 << 52) - 1
+        return UUID(int=high << 64 | low)
+
+
+def derived(purpose: str, *parts: object, cell: int = 0) -> UUID:
+    """The id that `purpose` and `parts` always give: a repeat names the same row."""
+    text = "\x1f".join((purpose, *(str(part) for part in parts)))
+    digest = hashlib.sha256(text.encode()).digest()
+    high = int.from_bytes(digest[:8]) & ~0xF000 | 0x8000
+    low = _VARIANT | cell << 52 | int.from_bytes(digest[8:16]) & (1 << 52) - 1
+    return UUID(int=high << 64 | low)
+
+
+def cell_of(value: UUID) -> int:
+    return value.int >> 52 & (1 << CELL_BITS) - 1
+
+
+def public(prefix: str, value: UUID) -> str:
+    """`pay` and an id to `pay_01j…`: 26 characters of Crockford's base 32, lower case."""
+    number = value.int
+    letters = [_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(letters)}"
+
+
+def parse(prefix: str, text: object, *, field: str = "id") -> UUID:
+    """The id behind a public one. Anything else is `id.unknown`, as if it did not exist."""
+    head, _, body = text.partition("_") if isinstance(text, str) else ("", "", "")
+    if head != prefix or len(body) != 26 or body[0] > "7" or not _VALUES.keys() >= set(body):
+        raise not_found(
+            "id.unknown", f"no such {field}: expected {prefix}_… as we gave it", field=field
+        )
+    number = 0
+    for letter in body:
+        number = number << 5 | _VALUES[letter]
+    return UUID(int=number)
