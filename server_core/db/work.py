@@ -1,0 +1,269 @@
+"""Reader and Work: the two ways to the database, and the only place that opens and commits.
+
+A write takes a Work: handing it a Reader is a type error. One Work is one transaction with one
+fixed `now_ms`; what it emits is numbered and stored by the flush just before COMMIT.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from devices.clock import Clock
+from devices.entropy import Entropy
+from server_core.actor import SYSTEM, Actor
+from server_core.errors import unavailable
+from server_core.ids import Ids
+
+APP_ROLE: Final = "hundi_app"
+RETRIES: Final = 4
+_AGAIN: Final = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    # A peer committed the same id between our read and our write: the next try sees it.
+    asyncpg.UniqueViolationError,
+)
+_LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
+
+T = TypeVar("T")
+Row = Any
+"""An asyncpg Record: columns by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emitted:
+    """One fact to be stored with the change that made it true."""
+
+    aggregate_type: str
+    aggregate_id: UUID
+    type: str
+    payload: dict[str, Any]
+    actor: Actor = SYSTEM
+    correlation: UUID | None = None
+    causation: UUID | None = None
+    version: int = 1
+
+
+class Reader:
+    """Reads on one pooled connection. Each statement sees what was committed when it began."""
+
+    __slots__ = ("_connection", "now_ms")
+
+    def __init__(self, connection: Any, now_ms: int) -> None:
+        self._connection = connection
+        self.now_ms = now_ms
+
+    async def rows(self, sql: str, *values: object) -> list[Row]:
+        found: list[Row] = await self._connection.fetch(sql, *values)
+        return found
+
+    async def row(self, sql: str, *values: object) -> Row | None:
+        return await self._connection.fetchrow(sql, *values)
+
+    async def value(self, sql: str, *values: object) -> Any:
+        return await self._connection.fetchval(sql, *values)
+
+    @asynccontextmanager
+    async def cursor(self, sql: str, *values: object) -> AsyncIterator[AsyncIterator[Row]]:
+        """Stream a large answer inside `Database.snapshot`."""
+        yield self._connection.cursor(sql, *values, prefetch=5000)
+
+
+class Work(Reader):
+    """One transaction. Made by Database only."""
+
+    __slots__ = ("emitted", "ids")
+
+    def __init__(self, connection: Any, now_ms: int, ids: Ids) -> None:
+        super().__init__(connection, now_ms)
+        self.ids = ids
+        self.emitted: list[Emitted] = []
+
+    def emit(self, *events: Emitted) -> None:
+        self.emitted.extend(events)
+
+    async def execute(self, sql: str, *values: object) -> int:
+        """Run a write; the number of rows it touched."""
+        status: str = await self._connection.execute(sql, *values)
+        return int(status.rpartition(" ")[2]) if status[-1:].isdigit() else 0
+
+    async def try_lock(self, name: str) -> bool:
+        """Take the advisory lock of that name until COMMIT, or say that another holds it."""
+        return bool(
+            await self.value("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", name)
+        )
+
+
+Flush = Callable[[Work], Awaitable[None]]
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """No state is left on a connection (locks are per transaction), so none is reset."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )
+
+
+class Database:
+    """One cell: a pool bound to its schema and to the role that may not rewrite history."""
+
+    __slots__ = ("_flush", "_ids", "_pool", "cell", "clock")
+
+    def __init__(self, pool: Any, clock: Clock, ids: Ids, flush: Flush, cell: str) -> None:
+        self._pool, self._ids, self._flush = pool, ids, flush
+        self.clock, self.cell = clock, cell
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        flush: Flush,
+        cell: int = 0,
+        connections: int = 12,
+    ) -> Self:
+        """Open the pool. Raises db.unreachable when no server answers within 10 s."""
+        schema = schema_of(cell)
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=2,
+                max_size=connections,
+                timeout=10,
+                command_timeout=60,
+                connection_class=_Connection,
+                init=_prepare,
+                server_settings={
+                    "search_path": schema,
+                    "role": APP_ROLE,
+                    "application_name": "hundi",
+                    "lock_timeout": "15s",
+                    "idle_in_transaction_session_timeout": "60s",
+                },
+            )
+        except (*_LOST, TimeoutError) as error:
+            raise unavailable("db.unreachable", f"PostgreSQL did not answer: {error}") from error
+        return cls(pool, clock, Ids(clock, entropy, cell), flush, schema)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Reader]:
+        async with self._acquire() as connection:
+            yield Reader(connection, self.clock.now_ms())
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reader]:
+        """Every statement inside sees the same instant."""
+        async with (
+            self._acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield Reader(connection, self.clock.now_ms())
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Work]:
+        """One transaction: COMMIT at the end, ROLLBACK on any exception.
+
+        When the answer to COMMIT is lost, what happened is unknown: db.commit_unknown says so,
+        and the caller repeats with the same ids and keys, which finds out.
+        """
+        async with self._acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            work = Work(connection, self.clock.now_ms(), self._ids)
+            try:
+                yield work
+                if work.emitted:
+                    await self._flush(work)
+            except BaseException:
+                await _roll_back(transaction)
+                raise
+            try:
+                await transaction.commit()
+            except (*_LOST, TimeoutError) as error:
+                raise unavailable(
+                    "db.commit_unknown", "the answer was lost: repeat with the same key"
+                ) from error
+
+    async def transact(self, do: Callable[[Work], Awaitable[T]]) -> T:
+        """Run `do` in a Work, again after a deadlock or a serialization failure (same ids)."""
+        for attempt in range(RETRIES):
+            try:
+                async with self.work() as work:
+                    return await do(work)
+            except _AGAIN as error:
+                if attempt == RETRIES - 1:
+                    raise unavailable(
+                        "db.contended", "too many at once: repeat with the same key"
+                    ) from error
+                await self.clock.sleep(0.005 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        try:
+            connection = await self._pool.acquire(timeout=15)
+        except (*_LOST, TimeoutError) as error:
+            raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
+        try:
+            yield connection
+        except (asyncpg.PostgresConnectionError, ConnectionError) as error:
+            raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
+        except asyncpg.LockNotAvailableError as error:
+            raise unavailable(
+                "db.contended", "too many at once: repeat with the same key"
+            ) from error
+        finally:
+            await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[None]:
+        """Call `heard` on every NOTIFY; a connection of its own for as long as it lasts."""
+        async with self._acquire() as connection:
+            callback = lambda *_: heard()  # noqa: E731
+            await connection.add_listener(channel, callback)
+            try:
+                yield
+            finally:
+                if not connection.is_closed():
+                    await connection.remove_listener(channel, callback)
+
+
+async def _roll_back(transaction: Any) -> None:
+    try:
+        await transaction.rollback()
+    except (*_LOST, TimeoutError):
+        return  # the server rolled it back when the connection broke
+
+
+def schema_of(cell: int) -> str:
+    return f"cell{cell}"
+
+
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows to the column arrays that `unnest` takes."""
+    return [[row[i] for row in rows] for i in range(width)]

@@ -1,0 +1,73 @@
+"""The bus port, and the bus inside one process: live subscribers fed from the table's tail."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from uuid import UUID
+
+from server_core.events.model import Event
+
+
+class Bus(Protocol):
+    """Where committed events go, in order, at least once."""
+
+    async def publish(self, events: list[Event]) -> None: ...
+
+
+class Subscription:
+    """A bounded queue of one subscriber; when it falls behind it is told to read anew."""
+
+    __slots__ = ("_queue", "lagged")
+
+    def __init__(self, depth: int) -> None:
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(depth)
+        self.lagged = False
+
+    def offer(self, event: Event | None) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self.lagged = True
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while (event := await self._queue.get()) is not None:
+            yield event
+
+
+class InProcessBus:
+    """Fans out to this process's subscribers by aggregate. No history: read the state first."""
+
+    __slots__ = ("_closed", "_subscribers")
+
+    def __init__(self) -> None:
+        self._subscribers: dict[UUID, set[Subscription]] = {}
+        self._closed = False
+
+    async def publish(self, events: list[Event]) -> None:
+        for event in events:
+            for subscriber in self._subscribers.get(event.aggregate_id, ()):
+                subscriber.offer(event)
+
+    @contextmanager
+    def subscribe(self, *aggregates: UUID, depth: int = 256) -> Iterator[Subscription]:
+        subscription = Subscription(depth)
+        if self._closed:
+            subscription.offer(None)
+        for aggregate in aggregates:
+            self._subscribers.setdefault(aggregate, set()).add(subscription)
+        try:
+            yield subscription
+        finally:
+            for aggregate in aggregates:
+                peers = self._subscribers[aggregate]
+                peers.discard(subscription)
+                if not peers:
+                    del self._subscribers[aggregate]
+
+    def close(self) -> None:
+        """End every subscription, so that sockets close before the server does."""
+        self._closed = True
+        for peers in self._subscribers.values():
+            for subscriber in peers:
+                subscriber.offer(None)

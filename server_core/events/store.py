@@ -1,0 +1,134 @@
+"""The event table's rows and SQL: numbered under the cell's head row, just before COMMIT."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import SQLModel
+
+from server_core.db import columns as col
+from server_core.db.work import Reader, Row, Work
+from server_core.db.work import columns as unnested
+from server_core.events.model import Event
+
+CHANNEL: Final = "hundi_events"
+
+
+class EventHeadRow(SQLModel, table=True):
+    """One row a cell: the last number given. Its lock makes the numbers dense and in commit order."""
+
+    __tablename__ = "event_head"
+    id: int = col.big(primary=True)
+    seq: int = col.big()
+
+
+class EventRow(SQLModel, table=True):
+    """Append-only: event log and outbox in one."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_aggregate", "aggregate_id", "sequence", unique=True),
+        Index("event_id", "id", unique=True),
+    )
+    seq: int = col.big(primary=True)
+    id: UUID = col.uuid()
+    aggregate_type: str = col.string()
+    aggregate_id: UUID = col.uuid()
+    sequence: int = col.big()
+    type: str = col.string()
+    version: int = col.small()
+    payload: dict[str, Any] = col.json()
+    actor: dict[str, Any] = col.json()
+    correlation: UUID | None = col.uuid(null=True)
+    causation: UUID | None = col.uuid(null=True)
+    recorded_at: int = col.big()
+
+
+_COLUMNS: Final = (
+    "seq, id, aggregate_type, aggregate_id, sequence, type, version, payload, recorded_at,"
+    " correlation, causation"
+)
+
+_APPEND: Final = """
+WITH head AS (
+  UPDATE event_head SET seq = seq + cardinality($1::uuid[]) WHERE id = 0 RETURNING seq
+), fresh AS (
+  SELECT u.*, row_number() OVER (PARTITION BY u.aggregate_id ORDER BY u.place) AS step
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[], $7::jsonb[],
+    $8::uuid[], $9::uuid[]) WITH ORDINALITY
+    AS u(id, aggregate_type, aggregate_id, type, version, payload, actor, correlation, causation,
+      place)
+), known AS (
+  SELECT a.id AS aggregate_id, (
+    SELECT max(e.sequence) FROM event e, head WHERE e.aggregate_id = a.id
+  ) AS last FROM (SELECT DISTINCT aggregate_id AS id FROM fresh) a
+), said AS (SELECT pg_notify('hundi_events', ''))
+INSERT INTO event (seq, id, aggregate_type, aggregate_id, sequence, type, version, payload, actor,
+  correlation, causation, recorded_at)
+SELECT head.seq - cardinality($1::uuid[]) + f.place, f.id, f.aggregate_type, f.aggregate_id,
+  coalesce(k.last, 0) + f.step, f.type, f.version, f.payload, f.actor, f.correlation, f.causation,
+  $10::bigint
+FROM fresh f JOIN known k ON k.aggregate_id = f.aggregate_id, head, said
+"""
+
+
+async def flush(work: Work) -> None:
+    """Number and store what the Work emitted. The last statement before COMMIT.
+
+    The head row is locked by a statement of its own, so that the one that reads the aggregates'
+    last numbers begins after the lock and sees every commit before it.
+    """
+    await work.execute("SELECT seq FROM event_head WHERE id = 0 FOR UPDATE")
+    rows = [
+        (
+            work.ids.new(), e.aggregate_type, e.aggregate_id, e.type, e.version, e.payload,
+            _actor(e.actor), e.correlation, e.causation,
+        )
+        for e in work.emitted
+    ]  # fmt: skip
+    written = await work.execute(_APPEND, *unnested(rows, 9), work.now_ms)
+    if written != len(rows):
+        raise RuntimeError(f"events: {len(rows)} to write, {written} written")
+
+
+def _actor(actor: Any) -> dict[str, Any]:
+    return {
+        "role": actor.role,
+        "party": str(actor.party) if actor.party else None,
+        "device": str(actor.device) if actor.device else None,
+    }
+
+
+async def after(reader: Reader, seq: int, limit: int) -> list[Event]:
+    """Events with a higher number, in order; never skips one that commits late."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM event WHERE seq > $1 ORDER BY seq LIMIT $2", seq, limit
+    )
+    return [_event(row) for row in found]
+
+
+async def of_aggregate(reader: Reader, aggregate: UUID, limit: int = 500) -> list[Event]:
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM event WHERE aggregate_id = $1 ORDER BY sequence LIMIT $2",
+        aggregate,
+        limit,
+    )
+    return [_event(row) for row in found]
+
+
+async def head(reader: Reader) -> int:
+    return int(await reader.value("SELECT seq FROM event_head WHERE id = 0"))
+
+
+async def gap(reader: Reader) -> str | None:
+    """The first number that is missing or doubled, in the cell or in an aggregate."""
+    found: str | None = await reader.value(
+        "SELECT 'event ' || seq FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS n,"
+        " sequence, row_number() OVER (PARTITION BY aggregate_id ORDER BY seq) AS m FROM event) s"
+        " WHERE seq <> n OR sequence <> m ORDER BY seq LIMIT 1"
+    )
+    return found
+
+
+def _event(row: Row) -> Event:
+    return Event(**dict(row))

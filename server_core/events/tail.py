@@ -1,0 +1,41 @@
+"""Each server process's own tail of the event table: NOTIFY nudges, polling is the floor."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from server_core.db.work import Database
+from server_core.errors import DomainError
+from server_core.events import store
+from server_core.events.bus import Bus
+
+POLL_S: Final = 0.5
+PAGE: Final = 1000
+_log = structlog.get_logger("hundi.events")
+
+
+async def follow(db: Database, bus: Bus) -> None:
+    """Publish every event committed from now on, until cancelled; survives a lost database."""
+    position: int | None = None
+    while True:
+        try:
+            nudge = asyncio.Event()
+            async with db.listen(store.CHANNEL, nudge.set):
+                if position is None:
+                    async with db.reader() as reader:
+                        position = await store.head(reader)
+                while True:
+                    async with db.reader() as reader:
+                        events = await store.after(reader, position, PAGE)
+                    if events:
+                        position = events[-1].seq
+                        await bus.publish(events)
+                        continue
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(nudge.wait(), POLL_S)
+                    nudge.clear()
+        except (DomainError, OSError) as error:
+            _log.warning("tail.lost", error=str(error))
+            await db.clock.sleep(1)

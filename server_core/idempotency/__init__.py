@@ -1,0 +1,1 @@
+"""One effect a key: claims, stored answers, leases."""

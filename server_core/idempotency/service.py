@@ -1,0 +1,52 @@
+"""Claim keys for a batch of commands, and store their answers in the same commit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from server_core.db.work import Work
+from server_core.idempotency import rules, store
+from server_core.idempotency.model import Claim, Found, Fresh, Running
+
+
+async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
+    """One finding a claim, in order.
+
+    Within a batch the second of two equal keys is Running with fence 0: its answer is the first
+    one's, which the caller has in hand. A duplicate of a claim that another Work has not
+    committed yet waits here for that commit.
+    """
+    first: dict[tuple[str, str], Claim] = {}
+    for one in claims:
+        first.setdefault((one.scope, one.key), one)
+    fresh = await store.insert(work, list(first.values()))
+    stored = {}
+    if len(fresh) < len(first):
+        stored = await store.lock(work, [key for key in first if key not in fresh])
+    found: list[Found] = []
+    for one in claims:
+        key = (one.scope, one.key)
+        if key not in fresh:
+            found.append(rules.judge(one, rules.Stored(**stored[key])))
+        elif first[key] is one:
+            found.append(Fresh())
+        else:
+            found.append(rules.judge(one, rules.Stored.of(first[key])))
+    return found
+
+
+async def take_over(work: Work, one: Claim, running: Running) -> int | None:
+    """The next fence if the lease has run out, else None. The row is locked by `claim`."""
+    if work.now_ms < running.until:
+        return None
+    return await store.take_over(work, one.scope, one.key)
+
+
+async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
+    """Store what was answered; `release` instead what must not be kept."""
+    if answers:
+        await store.answer(work, [(c.scope, c.key, value) for c, value in answers])
+
+
+async def release(work: Work, claims: Sequence[Claim]) -> None:
+    if claims:
+        await store.release(work, [(one.scope, one.key) for one in claims])

@@ -1,0 +1,1 @@
+"""Double entry by TigerBeetle's semantics on PostgreSQL: accounts, immutable transfers, entries."""

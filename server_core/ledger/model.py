@@ -1,0 +1,186 @@
+"""What the ledger is made of: accounts with four running totals, immutable transfers, outcomes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from server_core.ids import derived
+
+MAX_TOTAL: Final = 2**63 - 1
+"""No running total may pass this: it is a bigint's end, refused before it happens."""
+
+
+class Side(StrEnum):
+    """The side on which an account's balance grows."""
+
+    DEBIT = "debit"
+    CREDIT = "credit"
+
+
+class Code(StrEnum):
+    """The chart of accounts."""
+
+    WALLET = "wallet"
+    PAYABLE = "payable"
+    OFFLINE = "offline"
+    ESCROW = "escrow"
+    UNCLAIMED = "unclaimed"
+    CLEARING = "clearing"
+    NOSTRO = "nostro"
+    POSITION = "position"
+    FEES = "fees"
+    FX_SPREAD = "fx_spread"
+    COMPENSATION = "compensation"
+    SUSPENSE = "suspense"
+
+
+NORMAL_SIDE: Final[dict[Code, Side]] = {
+    Code.WALLET: Side.CREDIT,
+    Code.PAYABLE: Side.CREDIT,
+    Code.OFFLINE: Side.CREDIT,
+    Code.ESCROW: Side.CREDIT,
+    Code.UNCLAIMED: Side.CREDIT,
+    Code.CLEARING: Side.DEBIT,
+    Code.NOSTRO: Side.DEBIT,
+    Code.POSITION: Side.CREDIT,
+    Code.FEES: Side.CREDIT,
+    Code.FX_SPREAD: Side.CREDIT,
+    Code.COMPENSATION: Side.DEBIT,
+    Code.SUSPENSE: Side.CREDIT,
+}
+
+NO_FLOOR: Final = frozenset(
+    {Code.CLEARING, Code.NOSTRO, Code.POSITION, Code.SUSPENSE, Code.COMPENSATION}
+)
+"""Accounts that may stand on either side of zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One account; totals in minor units of `ledger` (a currency)."""
+
+    id: UUID
+    ledger: str
+    code: Code
+    owner: str
+    side: Side
+    floor: int | None = 0
+    cap: int | None = None
+    closed: bool = False
+    version: int = 0
+    debits_pending: int = 0
+    debits_posted: int = 0
+    credits_pending: int = 0
+    credits_posted: int = 0
+
+    @property
+    def balance(self) -> int:
+        """What is posted, on the normal side."""
+        net = self.credits_posted - self.debits_posted
+        return net if self.side is Side.CREDIT else -net
+
+    @property
+    def available(self) -> int:
+        """What may still leave: the balance less what pending transfers take."""
+        taken = self.debits_pending if self.side is Side.CREDIT else self.credits_pending
+        return self.balance - taken
+
+    @property
+    def potential(self) -> int:
+        """What the balance would be if all that is pending towards it came."""
+        coming = self.credits_pending if self.side is Side.CREDIT else self.debits_pending
+        return self.balance + coming
+
+
+def account_id(code: Code, owner: object, currency: str) -> UUID:
+    """An account's id is what it is for: `wallet`, a party and a currency name one account."""
+    return derived("account", code, owner, currency)
+
+
+class Mode(StrEnum):
+    """The five kinds of transfer."""
+
+    SINGLE = "single"
+    PENDING = "pending"
+    POST = "post"
+    VOID = "void"
+    EXPIRE = "expire"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """One immutable movement from one account to another.
+
+    `id` comes from the caller and is the idempotency key, for ever: derive it from purpose, owner,
+    attempt and leg. POST, VOID and EXPIRE name `pending_id` and leave the accounts None: they are
+    the pending transfer's; VOID and EXPIRE take the rest, so their amount is 0. `final` on a POST
+    gives the rest back. `linked` chains it to the next one: all of a chain or nothing.
+    `at_ms` is the effective time, None for now.
+    """
+
+    id: UUID
+    mode: Mode = Mode.SINGLE
+    debit: UUID | None = None
+    credit: UUID | None = None
+    amount: int = 0
+    ledger: str = "INR"
+    code: str = ""
+    reference: str = ""
+    pending_id: UUID | None = None
+    final: bool = True
+    expires_at: int | None = None
+    linked: bool = False
+    effective_at: int | None = None
+
+
+class Result(StrEnum):
+    """What became of a transfer. Order is precedence: the first that holds is the answer."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    EXISTS_WITH_DIFFERENT_FIELDS = "exists_with_different_fields"
+    ID_ALREADY_FAILED = "id_already_failed"
+    LINKED_EVENT_FAILED = "linked_event_failed"
+    LINKED_CHAIN_OPEN = "linked_event_chain_open"
+    AMOUNT_MUST_BE_POSITIVE = "amount_must_be_positive"
+    ACCOUNTS_MUST_BE_DIFFERENT = "accounts_must_be_different"
+    PENDING_TRANSFER_NOT_FOUND = "pending_transfer_not_found"
+    PENDING_TRANSFER_NOT_PENDING = "pending_transfer_not_pending"
+    PENDING_TRANSFER_ALREADY_POSTED = "pending_transfer_already_posted"
+    PENDING_TRANSFER_ALREADY_VOIDED = "pending_transfer_already_voided"
+    PENDING_TRANSFER_EXPIRED = "pending_transfer_expired"
+    PENDING_TRANSFER_NOT_EXPIRED = "pending_transfer_not_expired"
+    EXCEEDS_PENDING_TRANSFER_AMOUNT = "exceeds_pending_transfer_amount"
+    ACCOUNT_NOT_FOUND = "account_not_found"
+    ACCOUNTS_MUST_HAVE_THE_SAME_LEDGER = "accounts_must_have_the_same_ledger"
+    ACCOUNT_CLOSED = "account_closed"
+    OVERFLOWS = "overflows"
+    EXCEEDS_FUNDS = "exceeds_funds"
+    EXCEEDS_CAP = "exceeds_cap"
+
+
+FINE: Final = frozenset({Result.CREATED, Result.EXISTS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`result`; for a repeated failed id also what it failed with first."""
+
+    id: UUID
+    result: Result
+    first_failure: Result | None = None
+    available: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.result in FINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A pending transfer as it stands: `remaining` until `resolved_by` a final post, void, expiry."""
+
+    transfer: Transfer
+    remaining: int
+    resolved_by: Mode | None = None

@@ -1,0 +1,142 @@
+"""Post transfers in batches, open accounts, read balances and statements."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from server_core.db.work import Reader, Work
+from server_core.ids import derived
+from server_core.ledger import rules, store
+from server_core.ledger.model import (
+    NO_FLOOR,
+    NORMAL_SIDE,
+    Account,
+    Code,
+    Mode,
+    Outcome,
+    Transfer,
+    account_id,
+)
+
+MAX_BATCH: Final = 8190
+"""TigerBeetle's figure; a longer batch would hold its locks too long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementLine:
+    """One line of a statement: `change` and `balance` in minor units on the normal side."""
+
+    version: int
+    transfer: UUID
+    change: int
+    balance: int
+    code: str
+    reference: str
+    counterparty: UUID
+    recorded_at: int
+
+
+def account(code: Code, owner: object, currency: str, *, floor: int | None = 0) -> Account:
+    """The account that `code`, `owner` and `currency` name, as it is opened."""
+    return Account(
+        id=account_id(code, owner, currency),
+        ledger=currency,
+        code=code,
+        owner=str(owner),
+        side=NORMAL_SIDE[code],
+        floor=None if code in NO_FLOOR else floor,
+    )
+
+
+async def open_accounts(work: Work, accounts: Sequence[Account]) -> None:
+    """Open what is not open yet; a repeat changes nothing."""
+    await store.insert_accounts(work, accounts)
+
+
+async def post(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
+    """Decide and write a batch; one outcome a transfer, in order.
+
+    Nothing is raised for a business refusal: it is an outcome, bound to the id by the same
+    commit. Locks the accounts in id order until COMMIT, so call it after every other lock.
+    """
+    if not transfers:
+        return []
+    if len(transfers) > MAX_BATCH:
+        raise ValueError(f"a batch has at most {MAX_BATCH} transfers")
+    known = await _read(work, transfers)
+    decision = rules.decide(transfers, known, work.now_ms)
+    changed = [
+        totals
+        for key, totals in decision.totals.items()
+        if totals.version != known.accounts[key].version
+    ]
+    if decision.transfers:
+        await store.write(work, decision.transfers, decision.lines, changed)
+    return decision.outcomes
+
+
+async def _read(work: Work, transfers: Sequence[Transfer]) -> rules.Known:
+    pending = {one.pending_id for one in transfers if one.pending_id}
+    wanted = {side for one in transfers for side in (one.debit, one.credit) if side}
+    if pending:
+        # A hold's accounts never change, so they may be read before the lock that they are for.
+        for first, _ in (await store.transfers(work, pending)).values():
+            wanted.update(side for side in (first.debit, first.credit) if side)
+    known = rules.Known(await store.lock_accounts(work, wanted))
+    # After the lock: a statement's snapshot is taken when it begins.
+    known.transfers = await store.transfers(work, [one.id for one in transfers])
+    if pending:
+        known.holds = await store.holds(work, pending)
+    return known
+
+
+async def balances(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:
+    return await store.accounts(reader, ids)
+
+
+async def accounts_of(reader: Reader, owner: UUID) -> list[Account]:
+    return await store.accounts_of(reader, str(owner))
+
+
+async def statement(
+    reader: Reader, account: UUID, *, before: int | None, limit: int
+) -> list[StatementLine]:
+    """Lines that changed what is posted, newest first, older than version `before`."""
+    found = await store.accounts(reader, [account])
+    if account not in found:
+        return []
+    sign = 1 if found[account].side == "credit" else -1
+    rows = await store.lines(reader, account, before=before, limit=limit)
+    return [
+        StatementLine(
+            version=row["version"],
+            transfer=row["transfer"],
+            change=sign
+            * (
+                row["credits_posted"]
+                - row["previous_credits"]
+                - row["debits_posted"]
+                + row["previous_debits"]
+            ),
+            balance=sign * (row["credits_posted"] - row["debits_posted"]),
+            code=row["code"],
+            reference=row["reference"],
+            counterparty=row["credit"] if row["debit"] == account else row["debit"],
+            recorded_at=row["recorded_at"],
+        )
+        for row in rows
+    ]
+
+
+async def expire_due(work: Work, limit: int = 500) -> int:
+    """Give back what expired holds still keep; how many."""
+    due = await store.due(work, work.now_ms, limit)
+    outcomes = await post(
+        work,
+        [
+            Transfer(id=derived("expire", hold), mode=Mode.EXPIRE, pending_id=hold, code="expire")
+            for hold in due
+        ],
+    )
+    return sum(outcome.ok for outcome in outcomes)

@@ -1,0 +1,284 @@
+"""The ledger's rows and all its SQL: set-based reads under lock, one write a batch."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint
+from sqlalchemy import text as sql
+from sqlmodel import SQLModel
+
+from server_core.db import columns as col
+from server_core.db.work import Reader, Row, Work
+from server_core.db.work import columns as unnested
+from server_core.ledger.model import (
+    Account,
+    Code,
+    Hold,
+    Mode,
+    Result,
+    Side,
+    Transfer,
+)
+
+
+class AccountRow(SQLModel, table=True):
+    """One account; only its totals, floor, cap and `closed` ever change."""
+
+    __tablename__ = "account"
+    __table_args__ = (
+        CheckConstraint("debits_pending >= 0 AND credits_pending >= 0", name="account_pending"),
+        CheckConstraint("debits_posted >= 0 AND credits_posted >= 0", name="account_posted"),
+        Index("account_owner", "owner", "code"),
+    )
+    id: UUID = col.key()
+    ledger: str = col.string()
+    code: str = col.string()
+    owner: str = col.string()
+    side: str = col.string()
+    floor: int | None = col.big(null=True)
+    cap: int | None = col.big(null=True)
+    closed: bool = col.flag(server_default=sql("false"))
+    version: int = col.big(server_default=sql("0"))
+    debits_pending: int = col.big(server_default=sql("0"))
+    debits_posted: int = col.big(server_default=sql("0"))
+    credits_pending: int = col.big(server_default=sql("0"))
+    credits_posted: int = col.big(server_default=sql("0"))
+    created_at: int = col.big()
+
+
+class TransferRow(SQLModel, table=True):
+    """Append-only: every transfer asked for, with its result; a refused one has no entries."""
+
+    __tablename__ = "transfer"
+    __table_args__ = (
+        CheckConstraint("amount >= 0", name="transfer_amount"),
+        Index("transfer_pending", "pending_id", postgresql_where=sql("pending_id IS NOT NULL")),
+        Index("transfer_expiry", "expires_at", postgresql_where=sql("expires_at IS NOT NULL")),
+    )
+    id: UUID = col.key()
+    mode: str = col.string()
+    result: str = col.string()
+    debit: UUID | None = col.uuid(null=True)
+    credit: UUID | None = col.uuid(null=True)
+    amount: int = col.big()
+    ledger: str = col.string()
+    code: str = col.string()
+    reference: str = col.string()
+    pending_id: UUID | None = col.uuid(null=True)
+    final: bool = col.flag()
+    expires_at: int | None = col.big(null=True)
+    linked: bool = col.flag()
+    effective_at: int | None = col.big(null=True)
+    recorded_at: int = col.big()
+
+
+class EntryRow(SQLModel, table=True):
+    """Append-only: an account's running totals right after one transfer."""
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        PrimaryKeyConstraint("account", "version", name="entry_pkey"),
+        Index("entry_transfer", "transfer"),
+    )
+    account: UUID = col.uuid()
+    version: int = col.big()
+    transfer: UUID = col.uuid()
+    debits_pending: int = col.big()
+    debits_posted: int = col.big()
+    credits_pending: int = col.big()
+    credits_posted: int = col.big()
+    recorded_at: int = col.big()
+
+
+ACCOUNT: Final = (
+    "id, ledger, code, owner, side, floor, cap, closed, version,"
+    " debits_pending, debits_posted, credits_pending, credits_posted"
+)
+_TRANSFER: Final = (
+    "id, mode, result, debit, credit, amount, ledger, code, reference,"
+    " pending_id, final, expires_at, linked, effective_at"
+)
+
+
+def to_account(row: Row) -> Account:
+    values = dict(row)
+    return Account(**values | {"code": Code(values["code"]), "side": Side(values["side"])})
+
+
+def to_transfer(row: Row) -> tuple[Transfer, Result]:
+    values = dict(row)
+    result = Result(values.pop("result"))
+    return Transfer(**values | {"mode": Mode(values["mode"])}), result
+
+
+async def insert_accounts(work: Work, accounts: Sequence[Account]) -> None:
+    """Add what is missing; an account that exists is left as it is."""
+    ordered = sorted(accounts, key=lambda a: a.id)
+    rows = [(a.id, a.ledger, a.code, a.owner, a.side, a.floor, a.cap) for a in ordered]
+    await work.execute(
+        "INSERT INTO account (id, ledger, code, owner, side, floor, cap, created_at)"
+        " SELECT *, $8::bigint FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[],"
+        " $5::text[], $6::bigint[], $7::bigint[]) ON CONFLICT (id) DO NOTHING",
+        *unnested(rows, 7),
+        work.now_ms,
+    )
+
+
+async def lock_accounts(work: Work, ids: Iterable[UUID]) -> dict[UUID, Account]:
+    """Lock in id order, so that no two batches wait for each other in a circle."""
+    found = await work.rows(
+        f"SELECT {ACCOUNT} FROM account WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        list(ids),
+    )
+    return {row["id"]: to_account(row) for row in found}
+
+
+async def accounts(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:
+    found = await reader.rows(
+        f"SELECT {ACCOUNT} FROM account WHERE id = ANY($1::uuid[])", list(ids)
+    )
+    return {row["id"]: to_account(row) for row in found}
+
+
+async def accounts_of(reader: Reader, owner: str) -> list[Account]:
+    """At most 100: an owner has a handful, one a code and currency."""
+    found = await reader.rows(
+        f"SELECT {ACCOUNT} FROM account WHERE owner = $1 ORDER BY code, ledger LIMIT 100", owner
+    )
+    return [to_account(row) for row in found]
+
+
+async def transfers(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, tuple[Transfer, Result]]:
+    found = await reader.rows(
+        f"SELECT {_TRANSFER} FROM transfer WHERE id = ANY($1::uuid[])", list(ids)
+    )
+    return {row["id"]: to_transfer(row) for row in found}
+
+
+async def holds(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Hold]:
+    """Pending transfers as they stand; other transfers come too, so that the rule can say so."""
+    found = await reader.rows(
+        "SELECT t.id, t.mode, t.result, t.debit, t.credit, t.amount, t.ledger, t.code, t.reference,"
+        " t.pending_id, t.final, t.expires_at, t.linked, t.effective_at,"
+        " coalesce(r.posted, 0)::bigint AS posted, r.ended"
+        " FROM transfer t LEFT JOIN LATERAL ("
+        "  SELECT sum(c.amount) FILTER (WHERE c.mode = 'post') AS posted,"
+        "   max(c.mode) FILTER (WHERE c.mode <> 'post' OR c.final) AS ended"
+        "  FROM transfer c WHERE c.pending_id = t.id AND c.result = 'created'"
+        " ) r ON true WHERE t.id = ANY($1::uuid[]) AND t.result = 'created'",
+        list(ids),
+    )
+    standing = {}
+    for row in found:
+        values = dict(row)
+        posted, ended = values.pop("posted"), values.pop("ended")
+        transfer, _ = to_transfer(values)
+        remaining = transfer.amount - posted
+        if ended is None and remaining == 0 and transfer.mode is Mode.PENDING:
+            ended = Mode.POST
+        standing[transfer.id] = Hold(
+            transfer=transfer,
+            remaining=0 if ended else remaining,
+            resolved_by=Mode(ended) if ended else None,
+        )
+    return standing
+
+
+async def write(
+    work: Work,
+    made: Sequence[tuple[Transfer, Result]],
+    lines: Sequence[Any],
+    totals: Sequence[Any],
+) -> None:
+    """Write a decided batch in one statement; raises if an account was not there to update."""
+    rows = [
+        (
+            t.id, t.mode, result, t.debit, t.credit, t.amount, t.ledger, t.code, t.reference,
+            t.pending_id, t.final, t.expires_at, t.linked, t.effective_at,
+        )
+        for t, result in made
+    ]  # fmt: skip
+    entries = [
+        (
+            line.account, line.version, line.transfer, line.debits_pending, line.debits_posted,
+            line.credits_pending, line.credits_posted,
+        )
+        for line in lines
+    ]  # fmt: skip
+    ends = [
+        (
+            t.account.id, t.version, t.debits_pending, t.debits_posted, t.credits_pending,
+            t.credits_posted,
+        )
+        for t in totals
+    ]  # fmt: skip
+    touched = await work.execute(
+        _WRITE, *unnested(rows, 14), *unnested(entries, 7), *unnested(ends, 6), work.now_ms
+    )
+    if touched != len(ends):
+        raise RuntimeError(f"ledger: {len(ends)} accounts to update, {touched} found")
+
+
+_WRITE: Final = """
+WITH made AS (
+  INSERT INTO transfer (id, mode, result, debit, credit, amount, ledger, code, reference,
+    pending_id, final, expires_at, linked, effective_at, recorded_at)
+  SELECT *, $28::bigint FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
+    $6::bigint[], $7::text[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bigint[],
+    $13::bool[], $14::bigint[])
+), written AS (
+  INSERT INTO entry (account, version, transfer, debits_pending, debits_posted, credits_pending,
+    credits_posted, recorded_at)
+  SELECT *, $28::bigint FROM unnest($15::uuid[], $16::bigint[], $17::uuid[], $18::bigint[],
+    $19::bigint[], $20::bigint[], $21::bigint[])
+)
+UPDATE account a SET version = u.version, debits_pending = u.dp, debits_posted = u.dx,
+  credits_pending = u.cp, credits_posted = u.cx
+FROM unnest($22::uuid[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[])
+  AS u(id, version, dp, dx, cp, cx)
+WHERE a.id = u.id
+"""
+
+
+async def due(reader: Reader, now_ms: int, limit: int) -> list[UUID]:
+    """Holds whose expiry has come and that nothing has resolved."""
+    found = await reader.rows(
+        "SELECT t.id FROM transfer t WHERE t.expires_at <= $1 AND t.mode = 'pending'"
+        " AND t.result = 'created' AND NOT EXISTS (SELECT 1 FROM transfer c"
+        "  WHERE c.pending_id = t.id AND c.result = 'created' AND (c.mode <> 'post' OR c.final))"
+        " AND t.amount > (SELECT coalesce(sum(c.amount), 0) FROM transfer c"
+        "  WHERE c.pending_id = t.id AND c.result = 'created')"
+        " ORDER BY t.expires_at LIMIT $2",
+        now_ms,
+        limit,
+    )
+    return [row["id"] for row in found]
+
+
+async def lines(reader: Reader, account: UUID, *, before: int | None, limit: int) -> list[Row]:
+    """Statement lines, newest first: each entry with its transfer and the totals before it."""
+    return await reader.rows(
+        "SELECT e.version, e.transfer, e.debits_posted, e.credits_posted, e.debits_pending,"
+        " e.credits_pending, e.recorded_at, t.mode, t.code, t.reference, t.amount,"
+        " t.debit, t.credit, coalesce(p.debits_posted, 0) AS previous_debits,"
+        " coalesce(p.credits_posted, 0) AS previous_credits"
+        " FROM entry e JOIN transfer t ON t.id = e.transfer"
+        " LEFT JOIN entry p ON p.account = e.account AND p.version = e.version - 1"
+        " WHERE e.account = $1 AND e.version < coalesce($2, 9223372036854775807)"
+        " AND (e.debits_posted, e.credits_posted)"
+        "  <> (coalesce(p.debits_posted, 0), coalesce(p.credits_posted, 0))"
+        " ORDER BY e.version DESC LIMIT $3",
+        account,
+        before,
+        limit,
+    )
+
+
+async def set_limits(
+    work: Work, account: UUID, *, floor: int | None, cap: int | None, closed: bool
+) -> None:
+    await work.execute(
+        "UPDATE account SET floor = $2, cap = $3, closed = $4 WHERE id = $1",
+        account, floor, cap, closed,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Limits that a regulator or a profile sets: rows with their source and first day, never constants."""

@@ -1,0 +1,1 @@
+"""People and shops: who owns accounts."""

@@ -1,0 +1,32 @@
+"""Asks rails about attempts with no clear answer, and says so of intents whose time is over."""
+
+from typing import Final
+
+import structlog
+
+from server_core.db.work import Database
+from server_core.errors import DomainError
+from server_core.payments import service, store
+from server_core.payments.service import Rails
+
+PAGE: Final = 50
+_log = structlog.get_logger("hundi.payments")
+
+
+async def reconcile(db: Database, rails: Rails) -> int:
+    """Ask about what is due. Asking twice is harmless: landing is decided under the intent's lock."""
+    async with db.reader() as reader:
+        due = await store.due(reader, PAGE)
+    for attempt in due:
+        try:
+            await service.ask(db, rails, attempt.id)
+        except DomainError as refused:
+            _log.info("payments.landed", attempt=str(attempt.id), code=refused.code)
+    return len(due)
+
+
+async def expire(db: Database) -> int:
+    async with db.work() as work:
+        if not await work.try_lock(f"payments.expiry:{db.cell}"):
+            return 0
+        return await service.expire(work)

@@ -1,0 +1,146 @@
+"""Intents, attempts, their states, and the transitions that there are."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from server_core.actor import Actor
+
+LIFE_MS: Final = 30 * 60 * 1000
+"""An intent that nobody confirms is over after half an hour, unless it says otherwise."""
+
+MAX_LIFE_MS: Final = 7 * 24 * 3600 * 1000
+MAX_ATTEMPTS: Final = 10
+MAX_DESCRIPTION: Final = 140
+
+
+class Purpose(StrEnum):
+    """What the money is for: a payment to somebody, or one's own wallet being filled."""
+
+    PAYMENT = "payment"
+    TOP_UP = "top_up"
+
+
+class State(StrEnum):
+    """Where an intent stands (names as in the field's intent APIs)."""
+
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+CONFIRMABLE: Final = frozenset({State.REQUIRES_CONFIRMATION, State.REQUIRES_PAYMENT_METHOD})
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.REQUIRES_CONFIRMATION: frozenset(
+        {
+            State.PROCESSING,
+            State.SUCCEEDED,
+            State.REQUIRES_PAYMENT_METHOD,
+            State.CANCELED,
+            State.EXPIRED,
+        }
+    ),
+    State.REQUIRES_PAYMENT_METHOD: frozenset(
+        {
+            State.PROCESSING,
+            State.SUCCEEDED,
+            State.REQUIRES_PAYMENT_METHOD,
+            State.CANCELED,
+            State.EXPIRED,
+        }
+    ),
+    State.PROCESSING: frozenset({State.SUCCEEDED, State.REQUIRES_PAYMENT_METHOD}),
+    State.SUCCEEDED: frozenset(),
+    State.CANCELED: frozenset(),
+    State.EXPIRED: frozenset(),
+}
+
+
+class Method(StrEnum):
+    """How the payer pays: from the wallet, or by a bank account over UPI."""
+
+    BOOK = "book"
+    UPI = "upi"
+    OFFLINE = "offline"
+
+
+class AttemptState(StrEnum):
+    """What is known of one try. `sent` may still be under way; `unknown` is asked about again."""
+
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    NOT_SENT = "not_sent"
+    REVERSED = "reversed"
+
+
+OPEN: Final = frozenset({AttemptState.SENT, AttemptState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What is to be paid, by whom, to whom. `payer` is None until somebody confirms."""
+
+    id: UUID
+    purpose: Purpose
+    state: State
+    payer: UUID | None
+    payee: UUID
+    amount: int
+    currency: str
+    description: str
+    attempts: int
+    created_at: int
+    expires_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try over one rail; `code` is the rail's own, verbatim."""
+
+    id: UUID
+    intent: UUID
+    number: int
+    method: Method
+    state: AttemptState
+    payer_vpa: str | None
+    code: str | None
+    rail_reference: str | None
+    asked: int
+    next_check_at: int | None
+    scope: str
+    key: str
+    started_at: int
+    ended_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Ask for money (as payee), offer it (as payer), or fill one's own wallet (top-up)."""
+
+    actor: Actor
+    key: str
+    payee: UUID
+    amount: int
+    currency: str
+    purpose: Purpose = Purpose.PAYMENT
+    description: str = ""
+    life_ms: int = LIFE_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Pay the intent as `actor`; `payer_vpa` names the bank account when the method is UPI."""
+
+    actor: Actor
+    key: str
+    intent: UUID
+    method: Method
+    payer_vpa: str | None = None

@@ -1,0 +1,201 @@
+"""Intent and attempt rows and their SQL, set-based for the hot path."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
+from sqlmodel import SQLModel
+
+from server_core.db import columns as col
+from server_core.db.work import Reader, Row, Work
+from server_core.db.work import columns as unnested
+from server_core.payments.model import Attempt, AttemptState, Intent, Method, Purpose, State
+
+
+class IntentRow(SQLModel, table=True):
+    """What is to be paid, by whom, to whom."""
+
+    __tablename__ = "intent"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="intent_amount"),
+        Index("intent_payee", "payee", "id"),
+        Index("intent_payer", "payer", "id", postgresql_where=sql("payer IS NOT NULL")),
+        Index(
+            "intent_expiry",
+            "expires_at",
+            postgresql_where=sql("state IN ('requires_confirmation', 'requires_payment_method')"),
+        ),
+    )
+    id: UUID = col.key()
+    purpose: str = col.string()
+    state: str = col.string()
+    payer: UUID | None = col.uuid(null=True)
+    payee: UUID = col.uuid()
+    amount: int = col.big()
+    currency: str = col.string()
+    description: str = col.string()
+    attempts: int = col.big()
+    created_at: int = col.big()
+    expires_at: int = col.big()
+    updated_at: int = col.big()
+
+
+class AttemptRow(SQLModel, table=True):
+    """One try over one rail; (intent, number) is unique, and one may be open at a time."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        Index("attempt_number", "intent", "number", unique=True),
+        Index(
+            "attempt_open",
+            "intent",
+            unique=True,
+            postgresql_where=sql("state IN ('sent', 'unknown')"),
+        ),
+        Index("attempt_key", "scope", "key", postgresql_where=sql("state IN ('sent', 'unknown')")),
+        Index("attempt_check", "next_check_at", postgresql_where=sql("next_check_at IS NOT NULL")),
+    )
+    id: UUID = col.key()
+    intent: UUID = col.uuid()
+    number: int = col.big()
+    method: str = col.string()
+    state: str = col.string()
+    payer_vpa: str | None = col.string(null=True)
+    code: str | None = col.string(null=True)
+    rail_reference: str | None = col.string(null=True)
+    asked: int = col.big()
+    next_check_at: int | None = col.big(null=True)
+    scope: str = col.string()
+    key: str = col.string()
+    started_at: int = col.big()
+    ended_at: int | None = col.big(null=True)
+
+
+_INTENT: Final = (
+    "id, purpose, state, payer, payee, amount, currency, description, attempts, created_at,"
+    " expires_at, updated_at"
+)
+_ATTEMPT: Final = (
+    "id, intent, number, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
+    " scope, key, started_at, ended_at"
+)
+
+
+def _intent(row: Row) -> Intent:
+    return Intent(**dict(row) | {"purpose": Purpose(row["purpose"]), "state": State(row["state"])})
+
+
+def _attempt(row: Row) -> Attempt:
+    return Attempt(
+        **dict(row) | {"method": Method(row["method"]), "state": AttemptState(row["state"])}
+    )
+
+
+async def insert(work: Work, intent: Intent) -> None:
+    await work.execute(
+        f"INSERT INTO intent ({_INTENT}) VALUES"
+        " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        *astuple(intent),
+    )
+
+
+async def lock(work: Work, ids: Iterable[UUID]) -> dict[UUID, Intent]:
+    found = await work.rows(
+        f"SELECT {_INTENT} FROM intent WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE",
+        list(ids),
+    )
+    return {row["id"]: _intent(row) for row in found}
+
+
+async def get(reader: Reader, intent: UUID) -> Intent | None:
+    row = await reader.row(f"SELECT {_INTENT} FROM intent WHERE id = $1", intent)
+    return _intent(row) if row else None
+
+
+async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: int) -> list[Intent]:
+    """Newest first; ids are time-ordered."""
+    found = await reader.rows(
+        f"SELECT {_INTENT} FROM ("
+        f" (SELECT {_INTENT} FROM intent WHERE payee = $1 AND id < $2 ORDER BY id DESC LIMIT $3)"
+        f" UNION (SELECT {_INTENT} FROM intent WHERE payer = $1 AND id < $2"
+        "  ORDER BY id DESC LIMIT $3)) u ORDER BY id DESC LIMIT $3",
+        party,
+        before or UUID(int=2**128 - 1),
+        limit,
+    )
+    return [_intent(row) for row in found]
+
+
+async def save(work: Work, intents: Sequence[Intent]) -> None:
+    """Store what may change of an intent: state, payer, attempts."""
+    rows = [(i.id, i.state, i.payer, i.attempts, i.updated_at) for i in intents]
+    await work.execute(
+        "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
+        " updated_at = u.at FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[],"
+        " $5::bigint[]) AS u(id, state, payer, attempts, at) WHERE i.id = u.id",
+        *unnested(rows, 5),
+    )
+
+
+async def insert_attempts(work: Work, attempts: Sequence[Attempt]) -> None:
+    await work.execute(
+        f"INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($1::uuid[], $2::uuid[],"
+        " $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[],"
+        " $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::bigint[])",
+        *unnested([astuple(one) for one in attempts], 14),
+    )
+
+
+async def save_attempt(work: Work, attempt: Attempt) -> None:
+    await work.execute(
+        "UPDATE attempt SET state = $2, code = $3, rail_reference = $4, asked = $5,"
+        " next_check_at = $6, ended_at = $7 WHERE id = $1",
+        attempt.id, attempt.state, attempt.code, attempt.rail_reference, attempt.asked,
+        attempt.next_check_at, attempt.ended_at,
+    )  # fmt: skip
+
+
+async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:
+    row = await reader.row(f"SELECT {_ATTEMPT} FROM attempt WHERE id = $1", attempt)
+    return _attempt(row) if row else None
+
+
+async def open_attempt(reader: Reader, scope: str, key: str) -> UUID | None:
+    """The attempt that a key started and that has not ended."""
+    found: UUID | None = await reader.value(
+        "SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND state IN ('sent', 'unknown')",
+        scope,
+        key,
+    )
+    return found
+
+
+async def attempts(reader: Reader, intent: UUID) -> list[Attempt]:
+    found = await reader.rows(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE intent = $1 ORDER BY number LIMIT 100", intent
+    )
+    return [_attempt(row) for row in found]
+
+
+async def due(reader: Reader, limit: int) -> list[Attempt]:
+    """Attempts whose rail is to be asked now."""
+    found = await reader.rows(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2",
+        reader.now_ms,
+        limit,
+    )
+    return [_attempt(row) for row in found]
+
+
+async def expired(work: Work, limit: int) -> list[Intent]:
+    found = await work.rows(
+        f"SELECT {_INTENT} FROM intent WHERE expires_at <= $1"
+        " AND state IN ('requires_confirmation', 'requires_payment_method')"
+        " ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+        work.now_ms,
+        limit,
+    )
+    return [_intent(row) for row in found]
