@@ -102,10 +102,10 @@ async def _with_cell(url: str, cell: int, do: Any) -> Any:
 
 _ROLE: Final = f"""
 DO $$ BEGIN
-  CREATE ROLE {APP_ROLE} NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-END $$;
-DO $$ BEGIN
+  BEGIN
+    CREATE ROLE {APP_ROLE} NOLOGIN;
+  EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+  END;
   EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
-END $$;
+END $$
 """

@@ -19,6 +19,9 @@ from server_core.ledger.model import (
 
 _V = TypeVar("_V")
 RESOLVING: Final = frozenset({Mode.POST, Mode.VOID, Mode.EXPIRE})
+UNBOUND: Final = frozenset({Result.AMOUNT_MUST_BE_POSITIVE, Result.LINKED_CHAIN_OPEN})
+"""Mistakes in how a transfer was asked for: nothing was decided, so the id stays free."""
+
 _ALREADY: Final = {
     Mode.POST: Result.PENDING_TRANSFER_ALREADY_POSTED,
     Mode.VOID: Result.PENDING_TRANSFER_ALREADY_VOIDED,
@@ -179,7 +182,7 @@ class _Book:
         undo.restore(self._holds, self._transfers, decision.totals)
         for index, transfer in enumerate(chain):
             if open_ended:
-                self._refuse(transfer, Result.LINKED_CHAIN_OPEN, bind=False)
+                self._refuse(transfer, Result.LINKED_CHAIN_OPEN)
             elif index == failed:
                 first = outcomes[index]
                 fresh = first.result not in {
@@ -227,7 +230,7 @@ class _Book:
         outcome: Outcome | None = None,
     ) -> None:
         """Answer with `result` and, if `bind`, keep it as the id's outcome for ever."""
-        if bind:
+        if bind and result not in UNBOUND:
             self._transfers[transfer.id] = (transfer, result)
             self.decision.transfers.append((transfer, result))
         if outcome is None:

@@ -91,6 +91,14 @@ async def _read(work: Work, transfers: Sequence[Transfer]) -> rules.Known:
     return known
 
 
+async def set_limits(
+    work: Work, account: UUID, *, floor: int | None, cap: int | None, closed: bool
+) -> None:
+    """Change what an account allows from now on; what stands below a new floor may still rise."""
+    await store.lock_accounts(work, [account])
+    await store.set_limits(work, account, floor=floor, cap=cap, closed=closed)
+
+
 async def balances(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:
     return await store.accounts(reader, ids)
 

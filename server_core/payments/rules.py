@@ -27,7 +27,19 @@ from server_core.payments.model import (
     State,
 )
 
+from server_core.rails.model import Outcome as RailOutcome
+
 _VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,255}@[A-Za-z][A-Za-z0-9]{1,63}", re.ASCII)
+LANDS: Final[dict[RailOutcome, AttemptState]] = {
+    RailOutcome.SUCCEEDED: AttemptState.SUCCEEDED,
+    RailOutcome.DECLINED: AttemptState.DECLINED,
+    RailOutcome.REVERSED: AttemptState.REVERSED,
+    RailOutcome.NOT_SENT: AttemptState.NOT_SENT,
+    RailOutcome.NOT_FOUND: AttemptState.NOT_SENT,
+    RailOutcome.UNKNOWN: AttemptState.UNKNOWN,
+}
+"""What a rail's answer makes of an attempt; only `unknown` leaves it open."""
+
 PAYERS: Final = frozenset({Role.PAYER})
 ASKERS: Final = frozenset({Role.PAYER, Role.MERCHANT})
 

@@ -187,7 +187,8 @@ class _Confirming:
         waiting = list(range(len(commands)))
         while waiting:  # a second command for one intent waits for the next round
             seen: set[UUID] = set()
-            now, later = [], []
+            now: list[int] = []
+            later: list[int] = []
             for i in waiting:
                 (later if commands[i][0].intent in seen else now).append(i)
                 seen.add(commands[i][0].intent)
@@ -296,10 +297,9 @@ async def _land(work: Work, attempt_id: UUID, answer: RailAnswer) -> tuple[Inten
     attempt = await store.attempt(work, attempt_id) or known
     if attempt.state not in OPEN:
         return intent, attempt
-    state = rail_rules.LANDS[answer.outcome]
     attempt = replace(
         attempt,
-        state=AttemptState(state),
+        state=rules.LANDS[answer.outcome],
         code=answer.code or attempt.code,
         rail_reference=answer.rail_reference or attempt.rail_reference,
     )

@@ -1,0 +1,149 @@
+"""Builds the one Core: every part made once, wired by hand, closed in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from sqlmodel import SQLModel
+
+from devices.clock import Clock, SystemClock
+from devices.entropy import Entropy, SystemEntropy
+from server_core.db import embedded, migrate
+from server_core.db.batch import Batch
+from server_core.db.work import Database
+from server_core.events import store as event_store
+from server_core.events import tail
+from server_core.events.bus import InProcessBus
+from server_core.idempotency import jobs as idempotency_jobs
+from server_core.ids import Ids
+from server_core.ledger import jobs as ledger_jobs
+from server_core.money import EXPONENTS
+from server_core.payments import jobs as payment_jobs
+from server_core.payments import service as payments
+from server_core.payments.model import Confirm, Method
+from server_core.payments.service import Confirmed
+from server_core.rails.model import Rail
+from server_core.rails.upi import UpiRail
+from server_core.settings import Settings
+from server_core.terminals import store as _terminal_tables  # noqa: F401 - its tables are declared
+from server_core.trust import jobs as trust_jobs
+from server_core.trust import service as trust
+from server_core.vouchers import jobs as voucher_jobs
+
+TABLES: Final = SQLModel.metadata
+"""Every slice's declared tables; a test holds the migrations to them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One background task: no input, periodic, idempotent; `tick` says how much it did."""
+
+    name: str
+    period_s: float
+    tick: Callable[[], Awaitable[int]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Core:
+    """The server's parts. Made by `open_core`; handed to the edge, which hands parts to slices."""
+
+    settings: Settings
+    clock: Clock
+    entropy: Entropy
+    database_url: str
+    db: Database
+    revision: str
+    bus: InProcessBus
+    rails: dict[Method, Rail]
+    confirmations: Batch[Confirm, Confirmed]
+    trust: trust.Keys
+
+    def new_id(self) -> UUID:
+        return Ids(self.clock, self.entropy).new()
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Feed the bus from the event log for as long as it lasts; end subscriptions after."""
+        task = asyncio.create_task(tail.follow(self.db, self.bus))
+        try:
+            yield
+        finally:
+            self.bus.close()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def jobs(self) -> list[Job]:
+        db = self.db
+        return [
+            Job(name="ledger.expire", period_s=1, tick=partial(ledger_jobs.tick, db)),
+            Job(name="payments.expire", period_s=5, tick=partial(payment_jobs.expire, db)),
+            Job(
+                name="payments.reconcile",
+                period_s=max(0.2, 5 * self.settings.rail_pace),
+                tick=partial(payment_jobs.reconcile, db, self.rails),
+            ),
+            Job(name="idempotency.reap", period_s=60, tick=partial(idempotency_jobs.tick, db)),
+            Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),
+            Job(name="vouchers.close", period_s=10, tick=partial(voucher_jobs.tick, db)),
+        ]
+
+
+@asynccontextmanager
+async def open_core(
+    settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None
+) -> AsyncIterator[Core]:
+    """Start or join PostgreSQL, migrate, connect, and give the Core; close all of it after."""
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    async with _database_url(settings) as url:
+        revision = await migrate.upgrade(url)
+        db = await Database.connect(url, clock=clock, entropy=entropy, flush=event_store.flush)
+        try:
+            async with UpiRail.connect(settings.upi_url, clock=clock) as upi:
+                core = Core(
+                    settings=settings,
+                    clock=clock,
+                    entropy=entropy,
+                    database_url=url,
+                    db=db,
+                    revision=revision,
+                    bus=InProcessBus(),
+                    rails={Method.UPI: upi},
+                    confirmations=Batch(db, payments.confirm_many),
+                    trust=trust.load(
+                        settings.home / "keys",
+                        entropy=entropy,
+                        clock=clock,
+                        passphrase=settings.keys_passphrase,
+                    ),
+                )
+                await _open_house_accounts(core)
+                try:
+                    yield core
+                finally:
+                    await core.confirmations.close()
+        finally:
+            await db.close()
+
+
+async def _open_house_accounts(core: Core) -> None:
+    async with core.db.work() as work:
+        for currency in EXPONENTS:
+            await payments.open_rail_account(work, Method.UPI, currency)
+
+
+@asynccontextmanager
+async def _database_url(settings: Settings) -> AsyncIterator[str]:
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = await asyncio.to_thread(embedded.join, settings.home)
+    try:
+        await migrate.make_database(server.url)
+        yield server.url
+    finally:
+        await asyncio.to_thread(server.release)

@@ -1,0 +1,276 @@
+"""Every table of the first release."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '10s'")
+    op.create_table(
+        "account",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("ledger", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("floor", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("cap", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("closed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column(
+            "version",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "debits_pending",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "debits_posted",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "credits_pending",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "credits_posted",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.CheckConstraint("debits_pending >= 0 AND credits_pending >= 0", name="account_pending"),
+        sa.CheckConstraint("debits_posted >= 0 AND credits_posted >= 0", name="account_posted"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("account_owner", "account", ["owner", "code"], unique=False)
+    op.create_table(
+        "attempt",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("intent", sa.UUID(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("payer_vpa", sa.Text(), nullable=True),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("rail_reference", sa.Text(), nullable=True),
+        sa.Column("asked", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("next_check_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "attempt_check",
+        "attempt",
+        ["next_check_at"],
+        unique=False,
+        postgresql_where=sa.text("next_check_at IS NOT NULL"),
+    )
+    op.create_index(
+        "attempt_key",
+        "attempt",
+        ["scope", "key"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('sent', 'unknown')"),
+    )
+    op.create_index("attempt_number", "attempt", ["intent", "number"], unique=True)
+    op.create_index(
+        "attempt_open",
+        "attempt",
+        ["intent"],
+        unique=True,
+        postgresql_where=sa.text("state IN ('sent', 'unknown')"),
+    )
+    op.create_table(
+        "entry",
+        sa.Column("account", sa.UUID(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("transfer", sa.UUID(), nullable=False),
+        sa.Column("debits_pending", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("debits_posted", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("credits_pending", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("credits_posted", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("account", "version", name="entry_pkey"),
+    )
+    op.create_index("entry_transfer", "entry", ["transfer"], unique=False)
+    op.create_table(
+        "event",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("aggregate_type", sa.Text(), nullable=False),
+        sa.Column("aggregate_id", sa.UUID(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("version", sa.SmallInteger(), nullable=False),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("actor", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("correlation", sa.UUID(), nullable=True),
+        sa.Column("causation", sa.UUID(), nullable=True),
+        sa.Column("recorded_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+    )
+    op.create_index("event_aggregate", "event", ["aggregate_id", "sequence"], unique=True)
+    op.create_index("event_id", "event", ["id"], unique=True)
+    op.create_table(
+        "event_head",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "idempotency",
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("verb", sa.Text(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("answer", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("fence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("lease_until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("scope", "key", name="idempotency_pkey"),
+    )
+    op.create_index("idempotency_expiry", "idempotency", ["expires_at"], unique=False)
+    op.create_table(
+        "intent",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("purpose", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("payer", sa.UUID(), nullable=True),
+        sa.Column("payee", sa.UUID(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.CheckConstraint("amount > 0", name="intent_amount"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "intent_expiry",
+        "intent",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('requires_confirmation', 'requires_payment_method')"),
+    )
+    op.create_index("intent_payee", "intent", ["payee", "id"], unique=False)
+    op.create_index(
+        "intent_payer",
+        "intent",
+        ["payer", "id"],
+        unique=False,
+        postgresql_where=sa.text("payer IS NOT NULL"),
+    )
+    op.create_table(
+        "limit_profile",
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("unit", sa.Text(), nullable=False),
+        sa.Column("effective_from", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("profile", "name", "effective_from", name="limit_profile_pkey"),
+    )
+    op.create_table(
+        "party",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("mcc", sa.Text(), nullable=False),
+        sa.Column("payee", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("party_name", "party", ["name"], unique=False)
+    op.create_index(
+        "party_payee",
+        "party",
+        ["payee"],
+        unique=True,
+        postgresql_where=sa.text("payee IS NOT NULL"),
+    )
+    op.create_table(
+        "session",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("party", sa.UUID(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("device", sa.UUID(), nullable=True),
+        sa.Column("assurance", sa.SmallInteger(), nullable=False),
+        sa.Column("authenticated_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("session_party", "session", ["party"], unique=False)
+    op.create_index("session_token", "session", ["token_hash"], unique=True)
+    op.create_table(
+        "session_link",
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("party", sa.UUID(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("assurance", sa.SmallInteger(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("used_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("code_hash"),
+    )
+    op.create_table(
+        "transfer",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.Column("debit", sa.UUID(), nullable=True),
+        sa.Column("credit", sa.UUID(), nullable=True),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("ledger", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("pending_id", sa.UUID(), nullable=True),
+        sa.Column("final", sa.Boolean(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("linked", sa.Boolean(), nullable=False),
+        sa.Column("effective_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("recorded_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.CheckConstraint("amount >= 0", name="transfer_amount"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        "transfer_expiry",
+        "transfer",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("expires_at IS NOT NULL"),
+    )
+    op.create_index(
+        "transfer_pending",
+        "transfer",
+        ["pending_id"],
+        unique=False,
+        postgresql_where=sa.text("pending_id IS NOT NULL"),
+    )

@@ -1,0 +1,56 @@
+"""What the application's role may do, append-only history, and the first rows."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+ROLE = "hundi_app"
+
+# Rows that are never changed: the role may only add them, and a trigger stops everybody else.
+APPEND_ONLY = ("transfer", "entry", "event", "limit_profile", "party")
+
+# Rows whose state changes but that are never taken away.
+CHANGING = ("intent", "attempt", "session", "session_link", "event_head")
+
+# Rows that are forgotten when their time is over.
+PASSING = ("idempotency",)
+
+ACCOUNT_CHANGES = (
+    "floor, cap, closed, version,"
+    " debits_pending, debits_posted, credits_pending, credits_posted"
+)
+
+INDIA = "RBI offline framework, Jan 2022, Aug 2023, Dec 2024"
+PROFILES = (
+    ("payments", "per_payment", 10_000_000, "minor", "NPCI: UPI default limit, INR 1,00,000"),
+)
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '10s'")
+    for table in (*APPEND_ONLY, *CHANGING, *PASSING, "account"):
+        op.execute(f"GRANT SELECT, INSERT ON {table} TO {ROLE}")
+    for table in (*CHANGING, *PASSING):
+        op.execute(f"GRANT UPDATE ON {table} TO {ROLE}")
+    for table in PASSING:
+        op.execute(f"GRANT DELETE ON {table} TO {ROLE}")
+    op.execute(f"GRANT UPDATE ({ACCOUNT_CHANGES}) ON account TO {ROLE}")
+    op.execute(
+        "CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';"
+        " END $$"
+    )
+    for table in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE ON {table}"
+            " FOR EACH ROW EXECUTE FUNCTION append_only()"
+        )
+    op.execute("INSERT INTO event_head (id, seq) VALUES (0, 0)")
+    for profile, name, value, unit, source in PROFILES:
+        op.execute(
+            "INSERT INTO limit_profile (profile, name, value, unit, effective_from, source)"
+            f" VALUES ('{profile}', '{name}', {value}, '{unit}', 0, '{source}')"
+        )

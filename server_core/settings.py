@@ -1,0 +1,57 @@
+"""Settings: read once from the environment, at the top; slices get values."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server_core.errors import invalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where things are. `database_url` None means the embedded PostgreSQL in `home`."""
+
+    home: Path
+    database_url: str | None
+    upi_url: str
+    origin: str
+    host: str
+    port: int
+    dev: bool
+    keys_passphrase: str | None
+    rail_pace: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """From HUNDI_* variables; raises settings.port and settings.pace on nonsense."""
+        env = os.environ if environment is None else environment
+        host, port = env.get("HUNDI_HOST", "127.0.0.1"), _port(env.get("HUNDI_PORT", "8480"))
+        return cls(
+            home=Path(env.get("HUNDI_HOME", ".hundi")).absolute(),
+            database_url=env.get("HUNDI_DATABASE_URL") or None,
+            upi_url=env.get("HUNDI_UPI_URL", "http://127.0.0.1:8481"),
+            origin=env.get("HUNDI_ORIGIN", f"http://localhost:{port}"),
+            host=host,
+            port=port,
+            dev=env.get("HUNDI_DEV", "") == "1",
+            keys_passphrase=env.get("HUNDI_KEYS_PASSPHRASE") or None,
+            rail_pace=_pace(env.get("HUNDI_RAIL_PACE", "1")),
+        )
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 <= int(text) < 65536:
+        return int(text)
+    raise invalid("settings.port", f"HUNDI_PORT must be 0 to 65535, not {text!r}")
+
+
+def _pace(text: str) -> float:
+    """How fast unknown answers are asked about; 1 is the regulator's schedule, less is sooner."""
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = -1
+    if 0 < pace <= 1:
+        return pace
+    raise invalid("settings.pace", f"HUNDI_RAIL_PACE must be above 0 and at most 1, not {text!r}")
