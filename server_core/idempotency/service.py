@@ -15,22 +15,22 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
     one's, which the caller has in hand. A duplicate of a claim that another Work has not
     committed yet waits here for that commit.
     """
-    first: dict[tuple[str, str], Claim] = {}
-    for one in claims:
-        first.setdefault((one.scope, one.key), one)
-    fresh = await store.insert(work, list(first.values()))
+    first: dict[tuple[str, str], int] = {}
+    for place, one in enumerate(claims):
+        first.setdefault((one.scope, one.key), place)
+    fresh = await store.insert(work, [claims[place] for place in first.values()])
     stored = {}
     if len(fresh) < len(first):
         stored = await store.lock(work, [key for key in first if key not in fresh])
     found: list[Found] = []
-    for one in claims:
+    for place, one in enumerate(claims):
         key = (one.scope, one.key)
         if key not in fresh:
             found.append(rules.judge(one, rules.Stored(**stored[key])))
-        elif first[key] is one:
+        elif first[key] == place:
             found.append(Fresh())
         else:
-            found.append(rules.judge(one, rules.Stored.of(first[key])))
+            found.append(rules.judge(one, rules.Stored.of(claims[first[key]])))
     return found
 
 
