@@ -14,4 +14,10 @@ from server_core.sandbox import app as sandbox_app
 @click.option("--state", type=click.Path(path_type=Path), help="A file that keeps its debits.")
 def sandbox(host: str, port: int, seed: int, state: Path | None) -> None:
     """Run the upi-core sandbox, a process of its own, with seeded latency and faults."""
-    sandbox_app.serve(host=host, port=port, seed=seed, state_path=state)
+    sandbox_app.serve(
+        host=host,
+        port=port,
+        seed=seed,
+        state_path=state,
+        ready=lambda address: click.echo(f"hundi sandbox: upi-core answers at {address}"),
+    )

@@ -7,8 +7,9 @@ from typing import Any, Final
 TTL_MS: Final = 24 * 3600 * 1000
 """How long an answer is kept for replay; the intent's own state guards after that."""
 
-LEASE_MS: Final = 40_000
-"""How long a `running` claim is its owner's: longer than a rail call's deadline."""
+LEASE_MS: Final = 90_000
+"""How long a `running` claim is its owner's: longer than a rail call's deadline, and no sooner
+over than a switch may first be asked about a transaction (NPCI: 90 s)."""
 
 MAX_KEY: Final = 255
 

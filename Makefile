@@ -1,0 +1,65 @@
+# Everything that Hundi needs is installed by this file into .venv, from requirements.lock.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: help setup run test lint types imports tests coverage demo bench lock clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: .venv/ready  ## install everything into .venv
+
+.venv/ready: requirements.lock pyproject.toml
+	@echo "hundi: making .venv with $$($(PYTHON) --version), about half a minute the first time"
+	@$(PYTHON) -m venv .venv
+	@echo "hundi: installing $$(grep -c '==' requirements.lock) pinned packages"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	  --require-hashes -r requirements.lock \
+	  | awk '/^Collecting|^Downloading|^  Downloading|^Using cached|^  Using cached/ {printf "."; fflush()} END {print " done"}'
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps \
+	  --no-build-isolation -e .
+	@touch $@
+
+run: setup  ## start server, workers, upi-core sandbox and a shop terminal with demo people
+	@$(BIN)/hundi run
+
+test: setup lint types imports tests  ## lint, types, import contracts, tests
+
+lint: setup
+	@echo "hundi: lint"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: setup
+	@echo "hundi: types"
+	@$(BIN)/mypy
+
+imports: setup
+	@echo "hundi: import contracts"
+	@$(BIN)/lint-imports
+
+tests: setup
+	@echo "hundi: tests"
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q
+	@$(BIN)/coverage combine --quiet
+
+coverage: setup  ## the gates, over the last `make test`
+	@$(BIN)/coverage report --skip-covered --fail-under=80 | tail -n 3
+	@for part in server_core/ledger server_core/idempotency offline; do \
+	  echo "$$part: $$($(BIN)/coverage report --include="$$part/*" --fail-under=90 --format=total) %" || exit 1; \
+	  $(BIN)/coverage report --include="$$part/*" --fail-under=90 > /dev/null || exit 1; done
+
+demo: setup  ## the whole story in real processes: online, offline, double spend, settlement
+	@$(BIN)/python -m bench.demo
+
+bench: setup  ## the figures, each against a baseline of the same run
+	@$(BIN)/python -m bench.run
+
+lock: setup  ## pin anew what pyproject.toml asks for
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --no-header \
+	  --no-annotate --upgrade pyproject.toml -o requirements.lock
+
+clean:  ## remove what setup and runs made
+	@rm -rf .venv .hundi .demo bench/out
