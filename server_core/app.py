@@ -25,8 +25,7 @@ from server_core.money import EXPONENTS
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments.model import Confirm, Method
-from server_core.payments.service import Confirmed
-from server_core.rails.model import Rail
+from server_core.payments.service import Confirmed, Rails
 from server_core.rails.upi import UpiRail
 from server_core.settings import Settings
 from server_core.terminals import store as _terminal_tables  # noqa: F401 - its tables are declared
@@ -58,7 +57,7 @@ class Core:
     db: Database
     revision: str
     bus: InProcessBus
-    rails: dict[Method, Rail]
+    rails: Rails
     confirmations: Batch[Confirm, Confirmed]
     trust: trust.Keys
 
@@ -112,8 +111,10 @@ async def open_core(
                     db=db,
                     revision=revision,
                     bus=InProcessBus(),
-                    rails={Method.UPI: upi},
-                    confirmations=Batch(db, payments.confirm_many),
+                    rails=Rails(by_method={Method.UPI: upi}, pace=settings.rail_pace),
+                    confirmations=Batch(
+                        db, partial(payments.confirm_many, connected=frozenset({Method.UPI}))
+                    ),
                     trust=trust.load(
                         settings.home / "keys",
                         entropy=entropy,

@@ -26,10 +26,7 @@ class EventRow(SQLModel, table=True):
     """Append-only: event log and outbox in one."""
 
     __tablename__ = "event"
-    __table_args__ = (
-        Index("event_aggregate", "aggregate_id", "sequence", unique=True),
-        Index("event_id", "id", unique=True),
-    )
+    __table_args__ = (Index("event_aggregate", "aggregate_id", "sequence", unique=True),)
     seq: int = col.big(primary=True)
     id: UUID = col.uuid()
     aggregate_type: str = col.string()

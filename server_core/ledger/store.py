@@ -77,10 +77,7 @@ class EntryRow(SQLModel, table=True):
     """Append-only: an account's running totals right after one transfer."""
 
     __tablename__ = "entry"
-    __table_args__ = (
-        PrimaryKeyConstraint("account", "version", name="entry_pkey"),
-        Index("entry_transfer", "transfer"),
-    )
+    __table_args__ = (PrimaryKeyConstraint("account", "version", name="entry_pkey"),)
     account: UUID = col.uuid()
     version: int = col.big()
     transfer: UUID = col.uuid()

@@ -1,6 +1,7 @@
 """What may happen to an intent next, and who may make it happen. Pure."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
@@ -26,20 +27,9 @@ from server_core.payments.model import (
     Purpose,
     State,
 )
-
-from server_core.rails.model import Outcome as RailOutcome
+from server_core.rails import router
 
 _VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,255}@[A-Za-z][A-Za-z0-9]{1,63}", re.ASCII)
-LANDS: Final[dict[RailOutcome, AttemptState]] = {
-    RailOutcome.SUCCEEDED: AttemptState.SUCCEEDED,
-    RailOutcome.DECLINED: AttemptState.DECLINED,
-    RailOutcome.REVERSED: AttemptState.REVERSED,
-    RailOutcome.NOT_SENT: AttemptState.NOT_SENT,
-    RailOutcome.NOT_FOUND: AttemptState.NOT_SENT,
-    RailOutcome.UNKNOWN: AttemptState.UNKNOWN,
-}
-"""What a rail's answer makes of an attempt; only `unknown` leaves it open."""
-
 PAYERS: Final = frozenset({Role.PAYER})
 ASKERS: Final = frozenset({Role.PAYER, Role.MERCHANT})
 
@@ -82,20 +72,22 @@ def payer_of(command: Create) -> UUID | None:
 
 
 def visible(intent: Intent | None, actor: Actor) -> Intent:
-    """The intent if the actor may know of it: payee, payer, or anyone asked while it is open.
+    """The intent if the actor may know of it: payee, payer, or whoever was shown it while it had no payer.
 
     A foreign id answers as if it did not exist.
     """
     if intent is None:
         raise unknown_intent()
     mine = actor.party in {intent.payer, intent.payee} and actor.party is not None
-    asked = intent.payer is None and intent.state in CONFIRMABLE and actor.role in PAYERS
+    asked = intent.payer is None and actor.role in PAYERS
     if not (mine or asked or actor.role in {Role.OPERATOR, Role.SYSTEM}):
         raise unknown_intent()
     return intent
 
 
-def check_confirm(command: Confirm, intent: Intent | None, now_ms: int) -> Intent:
+def check_confirm(
+    command: Confirm, intent: Intent | None, connected: Collection[str], now_ms: int
+) -> Intent:
     """The intent, to be paid by the actor; raises what stands against it."""
     actor = command.actor
     intent = visible(intent, actor)
@@ -111,6 +103,14 @@ def check_confirm(command: Confirm, intent: Intent | None, now_ms: int) -> Inten
     if command.method is Method.OFFLINE:
         raise invalid("payments.method", "vouchers are confirmed by their terminal", field="method")
     _check_vpa(command)
+    route = router.choose(command.method, intent.currency, connected)
+    if not route.possible:
+        raise invalid(
+            "payments.no_route",
+            f"{command.method} cannot carry this payment: {route.reason}",
+            field="method",
+            reason=str(route.reason),
+        )
     check_open(intent, now_ms)
     if intent.attempts >= MAX_ATTEMPTS:
         raise limited("payments.too_many_attempts", "make a new payment intent", limit=MAX_ATTEMPTS)

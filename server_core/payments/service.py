@@ -1,6 +1,6 @@
 """Create, confirm, cancel and read payments; land what a rail answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
@@ -37,7 +37,13 @@ from server_core.rails.model import Rail, RailAnswer, RailOrder
 WAIT_MS: Final = 10_000
 """How long a duplicate waits for the first one's rail call before it is told to come again."""
 
-Rails = Mapping[Method, Rail]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rails:
+    """The connected rails; `pace` below 1 asks a sandbox sooner than a real switch allows."""
+
+    by_method: Mapping[Method, Rail]
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +110,16 @@ async def confirm(db: Database, queue: Confirmations, rails: Rails, command: Con
     A declined or refused payment raises; a payment whose rail gave no clear answer comes back in
     `processing`, is asked about again by the job, and is never sent twice.
     """
+    keys.check_key(command.key)  # here, so that a malformed one never costs a batch its turn
     began = db.clock.monotonic_ms()
     while True:
         outcome = await queue.submit(command)
         if isinstance(outcome, Intent):
             return outcome
         if isinstance(outcome, Sent):
-            answer = await rails[outcome.attempt.method].authorize(order(outcome))
-            return await land(db, outcome.attempt.id, answer)
+            rail = rails.by_method[outcome.attempt.method]
+            answer = await rail.authorize(order(outcome))
+            return await land(db, outcome.attempt.id, answer, rails.pace)
         if outcome.attempt is not None:
             return await ask(db, rails, outcome.attempt)
         if db.clock.monotonic_ms() - began > WAIT_MS:
@@ -119,7 +127,9 @@ async def confirm(db: Database, queue: Confirmations, rails: Rails, command: Con
         await db.clock.sleep(0.2)
 
 
-async def confirm_many(work: Work, commands: Sequence[Confirm]) -> list[Confirmed | DomainError]:
+async def confirm_many(
+    work: Work, commands: Sequence[Confirm], *, connected: Collection[str] = ()
+) -> list[Confirmed | DomainError]:
     """Transaction 1 of every confirm in the batch, decided one by one, written set-based."""
     claims = [
         _claim(
@@ -134,7 +144,7 @@ async def confirm_many(work: Work, commands: Sequence[Confirm]) -> list[Confirme
     outcomes: list[Confirmed | DomainError | None] = [None] * len(commands)
     fresh = [i for i, what in enumerate(found) if isinstance(what, Fresh)]
     if fresh:
-        batch = _Confirming(work, await _facts(work, [commands[i] for i in fresh]))
+        batch = _Confirming(work, connected, await _facts(work, [commands[i] for i in fresh]))
         decided = await batch.run([(commands[i], claims[i]) for i in fresh])
         for i, outcome in zip(fresh, decided, strict=True):
             outcomes[i] = outcome
@@ -173,10 +183,15 @@ async def _busy(work: Work, claim: Claim, running: Running) -> Busy:
 class _Confirming:
     """One batch of fresh confirms over the intents as the earlier ones leave them."""
 
-    __slots__ = ("_attempts", "_intents", "_kept", "_parties", "_released", "_work")
+    __slots__ = ("_attempts", "_connected", "_intents", "_kept", "_parties", "_released", "_work")
 
-    def __init__(self, work: Work, facts: tuple[dict[UUID, Intent], dict[UUID, Party]]) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Work,
+        connected: Collection[str],
+        facts: tuple[dict[UUID, Intent], dict[UUID, Party]],
+    ) -> None:
+        self._work, self._connected = work, connected
         self._intents, self._parties = facts
         self._attempts: list[Attempt] = []
         self._kept: list[tuple[Claim, Any]] = []
@@ -213,7 +228,10 @@ class _Confirming:
             command, claim = commands[i]
             try:
                 intent = rules.check_confirm(
-                    command, self._intents.get(command.intent), self._work.now_ms
+                    command,
+                    self._intents.get(command.intent),
+                    self._connected,
+                    self._work.now_ms,
                 )
             except DomainError as refused:
                 outcomes[i] = self._refuse(claim, refused)
@@ -274,14 +292,14 @@ class _Confirming:
         return refused
 
 
-async def land(db: Database, attempt: UUID, answer: RailAnswer) -> Intent:
+async def land(db: Database, attempt: UUID, answer: RailAnswer, pace: float = 1.0) -> Intent:
     """Transaction 2: bring the attempt to what the rail answered; a repeat changes nothing.
 
     Raises payments.declined when the payer must choose another way.
     """
 
     async def do(work: Work) -> tuple[Intent, Attempt]:
-        return await _land(work, attempt, answer)
+        return await _land(work, attempt, answer, pace)
 
     intent, landed = await db.transact(do)
     if landed.state in {AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED}:
@@ -289,7 +307,9 @@ async def land(db: Database, attempt: UUID, answer: RailAnswer) -> Intent:
     return intent
 
 
-async def _land(work: Work, attempt_id: UUID, answer: RailAnswer) -> tuple[Intent, Attempt]:
+async def _land(
+    work: Work, attempt_id: UUID, answer: RailAnswer, pace: float
+) -> tuple[Intent, Attempt]:
     known = await store.attempt(work, attempt_id)
     if known is None:
         raise rules.unknown_intent()
@@ -299,12 +319,12 @@ async def _land(work: Work, attempt_id: UUID, answer: RailAnswer) -> tuple[Inten
         return intent, attempt
     attempt = replace(
         attempt,
-        state=rules.LANDS[answer.outcome],
+        state=AttemptState(rail_rules.LANDS[answer.outcome]),
         code=answer.code or attempt.code,
         rail_reference=answer.rail_reference or attempt.rail_reference,
     )
     if attempt.state is AttemptState.UNKNOWN:
-        attempt = _ask_again(attempt, work.now_ms)
+        attempt = _ask_again(attempt, work.now_ms, pace)
         await store.save_attempt(work, attempt)
         said = _answer(intent)
     else:
@@ -326,12 +346,12 @@ async def _land(work: Work, attempt_id: UUID, answer: RailAnswer) -> tuple[Inten
     return intent, attempt
 
 
-def _ask_again(attempt: Attempt, now_ms: int) -> Attempt:
+def _ask_again(attempt: Attempt, now_ms: int, pace: float) -> Attempt:
     asked = attempt.asked + 1
     return replace(
         attempt,
         asked=asked,
-        next_check_at=rail_rules.next_status_check(attempt.started_at, asked, now_ms),
+        next_check_at=rail_rules.next_status_check(attempt.started_at, asked, now_ms, pace=pace),
     )
 
 
@@ -341,13 +361,13 @@ async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
         known = await store.attempt(reader, attempt)
     if known is None:
         raise rules.unknown_intent()
-    rail = rails[known.method]
+    rail = rails.by_method[known.method]
     answer = await rail.status(known.id)
     if answer.outcome is RailOutcome.UNKNOWN and rail_rules.is_over(
-        known.started_at, db.clock.now_ms()
+        known.started_at, db.clock.now_ms(), pace=rails.pace
     ):
         answer = await rail.reverse(known.id)
-    return await land(db, attempt, answer)
+    return await land(db, attempt, answer, rails.pace)
 
 
 def order(sent: Sent) -> RailOrder:

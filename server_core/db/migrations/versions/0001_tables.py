@@ -115,7 +115,6 @@ def upgrade() -> None:
         sa.Column("recorded_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("account", "version", name="entry_pkey"),
     )
-    op.create_index("entry_transfer", "entry", ["transfer"], unique=False)
     op.create_table(
         "event",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -133,7 +132,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
     )
     op.create_index("event_aggregate", "event", ["aggregate_id", "sequence"], unique=True)
-    op.create_index("event_id", "event", ["id"], unique=True)
     op.create_table(
         "event_head",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,0 +1,204 @@
+"""Transfers a second: group commit beside a transfer a transaction with ORM row locks, same run."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+from uuid import UUID
+
+import uvloop
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from bench.cluster import cluster, database
+from bench.figures import Figure, percentile, report
+from devices.clock import SystemClock
+from devices.entropy import SeededEntropy
+from server_core.db.batch import Batch
+from server_core.db.work import Database, Emitted, Work
+from server_core.events.store import EventHeadRow, EventRow
+from server_core.ids import Ids
+from server_core.ledger import service
+from server_core.ledger.model import Code, Outcome, Transfer, account_id
+from server_core.ledger.store import AccountRow, EntryRow, TransferRow
+
+ACCOUNTS = 10_000
+FUND = 10**9
+
+
+async def open_accounts(db: Database) -> list[UUID]:
+    house = service.account(Code.CLEARING, "upi", "INR")
+    wallets = [service.account(Code.WALLET, i, "INR") for i in range(ACCOUNTS)]
+    ids = Ids(SystemClock(), SeededEntropy(1))
+    for start in range(0, ACCOUNTS, 2000):
+        part = wallets[start : start + 2000]
+        async with db.work() as work:
+            await service.open_accounts(work, [house, *part])
+            await service.post(
+                work,
+                [
+                    Transfer(id=ids.new(), debit=house.id, credit=one.id, amount=FUND)
+                    for one in part
+                ],
+            )
+    return [one.id for one in wallets]
+
+
+async def post_many(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
+    """What a real verb does: post, and tell it in the log."""
+    outcomes = await service.post(work, transfers)
+    work.emit(
+        *(
+            Emitted(
+                aggregate_type="transfer",
+                aggregate_id=one.id,
+                type="transfer.posted",
+                payload={"amount": str(one.amount)},
+            )
+            for one in transfers
+        )
+    )
+    return outcomes
+
+
+async def group_commit(
+    db: Database, moves: list[Transfer], callers: int
+) -> tuple[float, list[float]]:
+    """Transfers a second, and each caller's waits in ms."""
+    queue = Batch(db, post_many)
+    waits: list[float] = []
+    todo = iter(moves)
+
+    async def caller() -> None:
+        for move in todo:
+            began = perf_counter()
+            outcome = await queue.submit(move)
+            waits.append((perf_counter() - began) * 1000)
+            if not outcome.ok:
+                raise RuntimeError(outcome.result)
+
+    began = perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    rate = len(moves) / (perf_counter() - began)
+    await queue.close()
+    return rate, waits
+
+
+async def orm_transfer(engine: AsyncEngine, move: Transfer, ids: Ids) -> None:
+    """The ordinary way: lock two rows through the ORM, check, write, commit."""
+    async with AsyncSession(engine) as session, session.begin():
+        pair = sorted([move.debit, move.credit], key=str)
+        rows = await session.scalars(
+            select(AccountRow)
+            .where(AccountRow.id.in_(pair))
+            .order_by(AccountRow.id)
+            .with_for_update()
+        )
+        found = {row.id: row for row in rows}
+        debit, credit = found[move.debit], found[move.credit]
+        if debit.credits_posted - debit.debits_posted - debit.debits_pending < move.amount:
+            raise RuntimeError("exceeds_funds")
+        session.add(
+            TransferRow(
+                id=move.id, mode="single", result="created", debit=debit.id, credit=credit.id,
+                amount=move.amount, ledger="INR", code="", reference="", final=True, linked=False,
+                recorded_at=0,
+            )
+        )  # fmt: skip
+        debit.debits_posted += move.amount
+        credit.credits_posted += move.amount
+        for row in (debit, credit):
+            row.version += 1
+            session.add(
+                EntryRow(
+                    account=row.id, version=row.version, transfer=move.id,
+                    debits_pending=row.debits_pending, debits_posted=row.debits_posted,
+                    credits_pending=row.credits_pending, credits_posted=row.credits_posted,
+                    recorded_at=0,
+                )
+            )  # fmt: skip
+        await session.flush()
+        head = await session.scalar(select(EventHeadRow).with_for_update())
+        head.seq += 1
+        session.add(
+            EventRow(
+                seq=head.seq, id=ids.new(), aggregate_type="transfer", aggregate_id=move.id,
+                sequence=1, type="transfer.posted", version=1,
+                payload={"amount": str(move.amount)}, actor={}, recorded_at=0,
+            )
+        )  # fmt: skip
+
+
+async def orm(url: str, moves: list[Transfer], callers: int) -> float:
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=12,
+        max_overflow=0,
+        pool_timeout=120,
+        connect_args={"server_settings": {"search_path": "cell0"}},
+    )
+    ids = Ids(SystemClock(), SeededEntropy(3))
+    todo = iter(moves)
+
+    async def caller() -> None:
+        for move in todo:
+            await orm_transfer(engine, move, ids)
+
+    try:
+        began = perf_counter()
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return len(moves) / (perf_counter() - began)
+    finally:
+        await engine.dispose()
+
+
+def moves(wallets: list[UUID], n: int, seed: int, *, hot: bool = False) -> list[Transfer]:
+    chance = SeededEntropy(seed)
+    ids = Ids(SystemClock(), chance)
+    made = []
+    for _ in range(n):
+        debit = wallets[chance.below(len(wallets))]
+        credit = wallets[0] if hot else wallets[chance.below(len(wallets))]
+        if debit == credit:
+            credit = account_id(Code.CLEARING, "upi", "INR")
+        made.append(Transfer(id=ids.new(), debit=debit, credit=credit, amount=1 + chance.below(99)))
+    return made
+
+
+async def measure(url: str) -> list[Figure]:
+    figures = []
+    async with database(url) as db:
+        wallets = await open_accounts(db)
+        await group_commit(db, moves(wallets, 5_000, 7), 1_000)  # warm
+        for callers, n, n_orm in ((100, 40_000, 600), (1_000, 60_000, 1_000)):
+            baseline = await orm(url, moves(wallets, n_orm, callers), callers)
+            rate, waits = await group_commit(db, moves(wallets, n, callers + 1), callers)
+            figures += [
+                Figure(
+                    name=f"group commit, {callers:,} callers, {ACCOUNTS:,} accounts",
+                    value=rate, unit="transfers/s", baseline=baseline, ratio=rate / baseline, n=n,
+                    goal="≥ 30 × ORM row locks", holds=rate >= 30 * baseline,
+                ),
+                Figure(
+                    name=f"  wait of one caller, p95, {callers:,} callers",
+                    value=percentile(waits, 0.95), unit="ms", n=n,
+                ),
+            ]  # fmt: skip
+        rate, _ = await group_commit(db, moves(wallets, 40_000, 99, hot=True), 1_000)
+        figures.append(
+            Figure(name="group commit, one hot account", value=rate, unit="transfers/s", n=40_000)
+        )
+    return figures
+
+
+async def main() -> bool:
+    async with cluster() as url:
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+        async with engine.connect() as connection:
+            version = await connection.scalar(text("SHOW server_version"))
+        await engine.dispose()
+        figures = await measure(url)
+    return report("ledger", [*figures, Figure(name="PostgreSQL", value=float(version), unit="")])
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
