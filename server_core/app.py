@@ -24,8 +24,8 @@ from server_core.ledger import jobs as ledger_jobs
 from server_core.money import EXPONENTS
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
-from server_core.payments.model import Confirm, Method
-from server_core.payments.service import Confirmed, Rails
+from server_core.payments.confirming import Confirmed, confirm_many
+from server_core.payments.model import Confirm, Method, Rails
 from server_core.rails.upi import UpiRail
 from server_core.settings import Settings
 from server_core.terminals import store as _terminal_tables  # noqa: F401 - its tables are declared
@@ -113,7 +113,7 @@ async def open_core(
                     bus=InProcessBus(),
                     rails=Rails(by_method={Method.UPI: upi}, pace=settings.rail_pace),
                     confirmations=Batch(
-                        db, partial(payments.confirm_many, connected=frozenset({Method.UPI}))
+                        db, partial(confirm_many, connected=frozenset({Method.UPI}))
                     ),
                     trust=trust.load(
                         settings.home / "keys",

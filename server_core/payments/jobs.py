@@ -6,8 +6,8 @@ import structlog
 
 from server_core.db.work import Database
 from server_core.errors import DomainError
-from server_core.payments import service, store
-from server_core.payments.service import Rails
+from server_core.payments import landing, service, store
+from server_core.payments.model import Rails
 
 PAGE: Final = 50
 _log = structlog.get_logger("hundi.payments")
@@ -19,7 +19,7 @@ async def reconcile(db: Database, rails: Rails) -> int:
         due = await store.due(reader, PAGE)
     for attempt in due:
         try:
-            await service.ask(db, rails, attempt.id)
+            await landing.ask(db, rails, attempt.id)
         except DomainError as refused:
             _log.info("payments.landed", attempt=str(attempt.id), code=refused.code)
     return len(due)

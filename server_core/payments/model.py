@@ -1,11 +1,13 @@
 """Intents, attempts, their states, and the transitions that there are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from server_core.actor import Actor
+from server_core.rails.model import Rail
 
 LIFE_MS: Final = 30 * 60 * 1000
 """An intent that nobody confirms is over after half an hour, unless it says otherwise."""
@@ -144,3 +146,11 @@ class Confirm:
     intent: UUID
     method: Method
     payer_vpa: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rails:
+    """The connected rails; `pace` below 1 asks a sandbox sooner than a real switch allows."""
+
+    by_method: Mapping[Method, Rail]
+    pace: float = 1.0

@@ -16,8 +16,8 @@ from server_core.ledger.model import Code, Transfer, account_id
 from server_core.parties import service as parties
 from server_core.parties.model import Kind, Party
 from server_core.payments import service
-from server_core.payments.model import Confirm, Create, Intent, Method
-from server_core.payments.service import Confirmations, Rails
+from server_core.payments.confirming import Confirmations, confirm_many
+from server_core.payments.model import Confirm, Create, Intent, Method, Rails
 
 OPERATOR = Actor(party=None, role=Role.OPERATOR)
 NO_RAILS = Rails(by_method={})
@@ -86,7 +86,7 @@ async def world(db: Database) -> AsyncIterator[World]:
             amount=100_000,
         )
         assert (await ledger.post(work, [fund]))[0].ok
-    queue = Batch(db, partial(service.confirm_many, connected=frozenset({Method.UPI})))
+    queue = Batch(db, partial(confirm_many, connected=frozenset({Method.UPI})))
     yield World(db, queue, asha, ravi, shop)
     await queue.close()
     async with db.snapshot() as reader:

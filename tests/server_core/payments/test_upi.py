@@ -10,9 +10,16 @@ from server_core.errors import DomainError
 from server_core.idempotency.model import LEASE_MS
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, account_id
-from server_core.payments import jobs, service
-from server_core.payments.model import AttemptState, Create, Method, Purpose, State
-from server_core.payments.service import Rails, Sent
+from server_core.payments import jobs, landing, service
+from server_core.payments.confirming import Sent
+from server_core.payments.model import (
+    AttemptState,
+    Create,
+    Method,
+    Purpose,
+    Rails,
+    State,
+)
 from server_core.rails.upi import UpiRail, UpiSettings
 from tests.server_core.sandbox.running import sandbox
 
@@ -154,7 +161,7 @@ class TestCrashBetweenTheCommits:
         intent = await world.ask()
         sent = await world.queue.submit(by_bank(world, intent))
         assert isinstance(sent, Sent)
-        await rails.by_method[Method.UPI].authorize(service.order(sent))
+        await rails.by_method[Method.UPI].authorize(landing.order(sent))
         world.db.clock.advance(LEASE_MS)
         assert await jobs.reconcile(world.db, rails) == 1
         assert (await stands(world, intent))[0].state is State.SUCCEEDED
@@ -173,7 +180,7 @@ class TestCrashBetweenTheCommits:
     async def test_two_take_over_at_once(self, world, rails) -> None:
         command = by_bank(world, await world.ask())
         sent = await world.queue.submit(command)
-        await rails.by_method[Method.UPI].authorize(service.order(sent))
+        await rails.by_method[Method.UPI].authorize(landing.order(sent))
         world.db.clock.advance(LEASE_MS)
         answers = await asyncio.gather(
             world.confirm(command, rails),
@@ -189,7 +196,7 @@ async def test_a_late_answer_to_a_landed_attempt_changes_nothing(world, rails) -
     await world.confirm(by_bank(world, intent), rails)
     _, [attempt] = await stands(world, intent)
     answer = await rails.by_method[Method.UPI].status(attempt.id)
-    assert (await service.land(world.db, attempt.id, answer)).state is State.SUCCEEDED
+    assert (await landing.land(world.db, attempt.id, answer)).state is State.SUCCEEDED
     assert await world.balance(world.shop) == 15_000
 
 
