@@ -51,7 +51,7 @@ coverage: setup  ## the gates, over the last `make test`
 	  $(BIN)/coverage report --include="$$part/*" --fail-under=90 > /dev/null || exit 1; done
 
 demo: setup  ## the whole story in real processes: online, offline, double spend, settlement
-	@$(BIN)/python -m bench.demo
+	@$(BIN)/hundi demo
 
 bench: setup  ## the figures, each against a baseline of the same run
 	@$(BIN)/python -m bench.run

@@ -119,7 +119,9 @@ class Guard:
             document = parse(text, max_lexical_tokens=self._limits.tokens)
         except GraphQLError as error:
             too_long = f"more than {self._limits.tokens} tokens" in error.message
-            raise Refused([coded(error, "too_long" if too_long else "syntax")]) from None
+            raise Refused(
+                [coded(error, "graphql.too_long" if too_long else "graphql.syntax")]
+            ) from None
         operation = only_operation(document)
         Measure(self._schema, document, self._limits).check(operation)
         return self._validated(document, operation)
@@ -129,7 +131,7 @@ class Guard:
             self._schema, document, self._rules, max_errors=5, hide_suggestions=not self._dev
         )
         if errors:
-            raise Refused(coded(error, "invalid") for error in errors)
+            raise Refused(coded(error, "graphql.invalid") for error in errors)
         name = operation.name.value if operation.name else None
         return Prepared(document=document, kind=operation.operation, name=name)
 
@@ -147,25 +149,25 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def coded(error: GraphQLError, reason: str) -> GraphQLError:
+def coded(error: GraphQLError, code: str) -> GraphQLError:
     """`error` with its code, as every error carries one."""
     return GraphQLError(
         error.message,
         nodes=error.nodes,
         source=error.source,
         positions=error.positions,
-        extensions={"code": f"graphql.{reason}"},
+        extensions={"code": code},
     )
 
 
-def _refuse(reason: str, message: str) -> NoReturn:
-    raise Refused([GraphQLError(message, extensions={"code": f"graphql.{reason}"})])
+def _refuse(code: str, message: str) -> NoReturn:
+    raise Refused([GraphQLError(message, extensions={"code": code})])
 
 
 def only_operation(document: DocumentNode) -> OperationDefinitionNode:
     found = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     if len(found) != 1:
-        _refuse("one_operation", "a document holds one operation")
+        _refuse("graphql.one_operation", "a document holds one operation")
     return found[0]
 
 
@@ -197,18 +199,18 @@ class Measure:
         """Raises Refused with graphql.too_deep, .too_many_aliases, .too_costly, .one_mutation."""
         root = self._schema.get_root_type(operation.operation)
         size = self._selection(operation.selection_set, root)
-        for asked, limit, reason, what in (
-            (size.depth, self._limits.depth, "too_deep", "levels"),
-            (size.aliases, self._limits.aliases, "too_many_aliases", "aliases"),
-            (size.cost, self._limits.cost, "too_costly", "fields to answer"),
+        for asked, limit, code, what in (
+            (size.depth, self._limits.depth, "graphql.too_deep", "levels"),
+            (size.aliases, self._limits.aliases, "graphql.too_many_aliases", "aliases"),
+            (size.cost, self._limits.cost, "graphql.too_costly", "fields to answer"),
         ):
             if asked > limit:
-                _refuse(reason, f"a document may ask for at most {limit} {what}")
+                _refuse(code, f"a document may ask for at most {limit} {what}")
         if (
             operation.operation is OperationType.MUTATION
             and self._roots(operation.selection_set) != 1
         ):
-            _refuse("one_mutation", "one mutation a request")
+            _refuse("graphql.one_mutation", "one mutation a request")
 
     def _roots(self, selections: SelectionSetNode) -> int:
         count = 0
@@ -274,7 +276,7 @@ class Measure:
         if fragment is None:
             return Size()  # validation says that it is not there
         if name in self._under_way:
-            _refuse("invalid", f"fragment {name} spreads itself")
+            _refuse("graphql.invalid", f"fragment {name} spreads itself")
         self._under_way.add(name)
         condition = self._schema.get_type(fragment.type_condition.name.value)
         self._known[name] = size = self._selection(fragment.selection_set, condition)

@@ -9,6 +9,7 @@ Sizes: texts and the bytes of V, R, P, X at most 1,200; a bundle 8 KiB; a revoca
 is taken exactly: another prefix, lower case, a space or a line end is OV_MALFORMED.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Generic, Self, TypeVar
 
@@ -158,8 +159,9 @@ class _Certified(Generic[Body]):
         )
 
     @classmethod
+    @abstractmethod
     def _read(cls, body_raw: bytes) -> Body:
-        raise NotImplementedError
+        """Read the body strictly; raises Refused."""
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import structlog
 
-from bff.cli import ledger, parties, run, sandbox, schema, serve, sessions, terminals
+from bff.cli import demo, ledger, parties, run, sandbox, schema, serve, sessions, terminals
 from server_core.db.embedded import EmbeddedError
 from server_core.errors import DomainError
 
@@ -44,5 +44,5 @@ def main() -> None:
 
 for group in (ledger.ledger, parties.party, sessions.session, terminals.terminal, schema.schema):
     main.add_command(group)
-for command in (serve.serve, serve.work, sandbox.sandbox, run.run):
+for command in (serve.serve, serve.work, sandbox.sandbox, run.run, demo.demo):
     main.add_command(command)

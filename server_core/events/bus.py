@@ -25,10 +25,13 @@ class Subscription:
         self.lagged = False
 
     def offer(self, event: Event | None) -> None:
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
+        if self._queue.full():
             self.lagged = True
+            if event is None:  # the end must get through: what it pushes out is read anew
+                self._queue.get_nowait()
+                self._queue.put_nowait(None)
+            return
+        self._queue.put_nowait(event)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while (event := await self._queue.get()) is not None:

@@ -1,10 +1,13 @@
 """Create, confirm, cancel and read payments."""
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor
 from server_core.db.work import Database, Reader, Work
+from server_core.errors import DomainError
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
 from server_core.idempotency.model import Mismatch, Replay
@@ -123,6 +126,20 @@ async def get(reader: Reader, actor: Actor, intent: UUID) -> Intent:
 async def attempts(reader: Reader, actor: Actor, intent: UUID) -> list[Attempt]:
     await get(reader, actor, intent)
     return await store.attempts(reader, intent)
+
+
+async def attempts_of(
+    reader: Reader, actor: Actor, intents: Collection[UUID]
+) -> dict[UUID, list[Attempt]]:
+    """The attempts of those of the intents that the actor may know of, by two statements."""
+    found = await store.get_many(reader, intents)
+    known: dict[UUID, list[Attempt]] = {}
+    for intent in found.values():
+        with suppress(DomainError):
+            known[rules.visible(intent, actor).id] = []
+    for attempt in await store.attempts_of(reader, known):
+        known[attempt.intent].append(attempt)
+    return known
 
 
 async def mine(reader: Reader, actor: Actor, *, before: UUID | None, limit: int) -> list[Intent]:

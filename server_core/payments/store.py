@@ -115,6 +115,11 @@ async def get(reader: Reader, intent: UUID) -> Intent | None:
     return _intent(row) if row else None
 
 
+async def get_many(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Intent]:
+    found = await reader.rows(f"SELECT {_INTENT} FROM intent WHERE id = ANY($1::uuid[])", list(ids))
+    return {row["id"]: _intent(row) for row in found}
+
+
 async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: int) -> list[Intent]:
     """Newest first; ids are time-ordered."""
     found = await reader.rows(
@@ -176,6 +181,16 @@ async def open_attempt(reader: Reader, scope: str, key: str) -> UUID | None:
 async def attempts(reader: Reader, intent: UUID) -> list[Attempt]:
     found = await reader.rows(
         f"SELECT {_ATTEMPT} FROM attempt WHERE intent = $1 ORDER BY number LIMIT 100", intent
+    )
+    return [_attempt(row) for row in found]
+
+
+async def attempts_of(reader: Reader, intents: Iterable[UUID]) -> list[Attempt]:
+    """The attempts of many intents by one statement, in order."""
+    found = await reader.rows(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE intent = ANY($1::uuid[])"
+        " ORDER BY intent, number LIMIT 5000",
+        list(intents),
     )
     return [_attempt(row) for row in found]
 

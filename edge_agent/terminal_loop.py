@@ -1,0 +1,103 @@
+"""The open terminal: one process that reads a line at a time and syncs beside it when it can."""
+
+import asyncio
+import sys
+import threading
+from functools import partial
+from typing import Final
+
+from devices.clock import Clock
+from edge_agent import terminal_said as said
+from edge_agent.amounts import parse_amount
+from edge_agent.cli_shape import answer, failed
+from edge_agent.codes import read_code
+from edge_agent.errors import AgentError, VerdictError
+from edge_agent.server import Server
+from edge_agent.show import Said, Screen, refused
+from edge_agent.sync import sync
+from edge_agent.terminal import Terminal
+
+_LINE_MAX: Final = 8_192
+
+
+async def run_loop(terminal: Terminal, clock: Clock, screen: Screen, *, sync_every_s: int) -> None:
+    """Answer lines until quit or the end of the input.
+
+    Everything touches the file from this one thread; only waiting for the network yields, so a sale
+    is never inside another's transaction and never waits for the server.
+    """
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        for line in iter(lambda: sys.stdin.readline(_LINE_MAX), ""):
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read, daemon=True).start()
+    syncing = asyncio.Lock()
+    ticks = asyncio.create_task(_tick(terminal, clock, syncing, sync_every_s))
+    screen.say(
+        Said(ok=True, code="edge.ready", line=f"{terminal.certificate.name}: the terminal is open.")
+    )
+    try:
+        while (line := await lines.get()) is not None:
+            word, _, rest = line.strip().partition(" ")
+            if word == "quit":
+                break
+            if word == "sync":
+                await _sync_now(terminal, screen, syncing)
+            elif word:
+                answer(screen, partial(_do, terminal, clock, word, rest.strip()))
+    finally:
+        ticks.cancel()
+        await asyncio.gather(ticks, return_exceptions=True)
+        terminal.close_open(due_only=False)
+
+
+def _do(terminal: Terminal, clock: Clock, word: str, rest: str) -> Said:
+    match word:
+        case "ask":
+            return said.ask(terminal, parse_amount(rest, terminal.limits.ccy))
+        case "scan" | "accept":
+            return said.accept(terminal, read_code(rest))
+        case "void":
+            return said.void(terminal, read_code(rest), give_back=False)
+        case "return":
+            return said.void(terminal, read_code(rest), give_back=True)
+        case "cancel":
+            return said.cancel(terminal, rest or None, paid_online=False)
+        case "paid-online":
+            return said.cancel(terminal, rest or None, paid_online=True)
+        case "list":
+            return said.sales(terminal.store, 20)
+        case "status":
+            return said.status(terminal.store, clock)
+        case _:
+            raise AgentError(
+                "edge.command_unknown",
+                "ask AMOUNT | scan CODE | void CODE | return CODE | cancel | paid-online | "
+                "list | sync | status | quit",
+            )
+
+
+async def _sync_now(terminal: Terminal, screen: Screen, syncing: asyncio.Lock) -> None:
+    try:
+        async with syncing, Server(terminal.me.server) as door:
+            screen.say(said.synced(terminal, await sync(terminal, door)))
+    except VerdictError as e:
+        screen.say(refused(e.verdict, e.detail))
+    except AgentError as e:
+        screen.say(failed(e.code, e.message))
+
+
+async def _tick(terminal: Terminal, clock: Clock, syncing: asyncio.Lock, every_s: int) -> None:
+    """Sync now and then, silently: without a link nothing is wrong, and status tells the rest."""
+    while True:
+        try:
+            async with syncing, Server(terminal.me.server) as door:
+                await sync(terminal, door)
+        except (AgentError, VerdictError):
+            # Whatever it was, the next tick or a spoken `sync` meets it again; sales go on meanwhile.
+            terminal.close_open(due_only=True)
+        await clock.sleep(every_s)

@@ -1,0 +1,241 @@
+"""Each thing a terminal does, together with what is then said; the commands and the open terminal share it."""
+
+from devices.clock import Clock
+from edge_agent.accepting import accept as accept_voucher
+from edge_agent.amounts import format_amount
+from edge_agent.asking import ask as ask_amount
+from edge_agent.asking import cancel as cancel_request
+from edge_agent.clock_floor import ClockFloor
+from edge_agent.errors import AgentError
+from edge_agent.restore import Restored
+from edge_agent.show import Look, Said, moment, scanned
+from edge_agent.store.terminal_store import TerminalStore
+from edge_agent.sync import Synced
+from edge_agent.terminal import Terminal
+from edge_agent.voiding import void as void_voucher
+from offline.codec import read_certificate
+from offline.journal import GENESIS, Accept, Apply, Close, NewEpoch, Row, VoidRow, chain, read_row
+from offline.model import VoidReason
+from offline.verdicts import operator_sentence
+
+
+def ask(terminal: Terminal, amount: int) -> Said:
+    asked = ask_amount(terminal, amount)
+    hint = " Go online if you can." if asked.go_online else ""
+    return Said(
+        ok=True,
+        code="edge.request_shown",
+        line=f"Please pay {format_amount(asked.amount, asked.ccy)} to {terminal.certificate.name}",
+        detail=f"Not paid yet. This request runs out in {asked.ttl_s} seconds.{hint}",
+        text=asked.text,
+        facts={
+            "amount": str(asked.amount),
+            "currency": asked.ccy,
+            "nonce": asked.nonce.hex(),
+            "ttl_s": asked.ttl_s,
+            "go_online": asked.go_online,
+        },
+    )
+
+
+def accept(terminal: Terminal, text: str) -> Said:
+    return scanned(terminal, accept_voucher(terminal, text))
+
+
+def void(terminal: Terminal, text: str, *, give_back: bool) -> Said:
+    done = void_voucher(terminal, text, give_back=give_back)
+    amount = format_amount(done.amount, done.ccy)
+    was = (
+        "accepted here and is given back" if done.reason is VoidReason.RETURNED else "not accepted"
+    )
+    return Said(
+        ok=True,
+        code="edge.voided",
+        line=f"CANCELLED {amount}: the voucher was {was}.",
+        look=Look.NOT_PAID,
+        detail="Show the payer the code below: it is the cancellation.",
+        text=done.text,
+        facts={
+            "paid": False,
+            "reason": str(done.reason),
+            "amount": str(done.amount),
+            "currency": done.ccy,
+            "repeated": done.repeated,
+        },
+    )
+
+
+def cancel(terminal: Terminal, nonce: str | None, *, paid_online: bool) -> Said:
+    try:
+        wanted = bytes.fromhex(nonce) if nonce is not None else None
+    except ValueError as e:
+        raise AgentError("edge.nonce_malformed", "a request is named by 16 hex digits") from e
+    row = cancel_request(terminal, wanted, paid_online=paid_online)
+    how = "was paid another way" if paid_online else "is cancelled"
+    return Said(
+        ok=True,
+        code="edge.request_closed",
+        line=f"The request for {format_amount(row.amount, row.ccy)} {how}; it takes no voucher any more.",
+        facts={"nonce": row.nonce.hex(), "paid": False},
+    )
+
+
+def synced(terminal: Terminal, done: Synced) -> Said:
+    ccy = terminal.limits.ccy
+    line = f"Synced: {done.settled_count} sales settled, {format_amount(done.settled, ccy)}"
+    if done.refused:
+        lost = sum(amount for _, _, amount in done.refused)
+        line += f"; {len(done.refused)} NOT settled, {format_amount(lost, ccy)}"
+    if done.forked:
+        line += "; this terminal is quarantined"
+    return Said(
+        ok=not done.refused and not done.forked,
+        code="edge.synced",
+        line=line + ".",
+        look=Look.FINE if not done.refused and not done.forked else Look.NOT_PAID,
+        detail="\n".join(
+            f"row {seq}: {format_amount(amount, ccy)}: {operator_sentence(verdict)}"
+            for seq, verdict, amount in done.refused
+        ),
+        facts={
+            "rounds": done.rounds,
+            "sent": done.sent,
+            "settled_count": done.settled_count,
+            "settled": str(done.settled),
+            "refused": [
+                {"seq": seq, "result": str(verdict), "amount": str(amount)}
+                for seq, verdict, amount in done.refused
+            ],
+            "revoked_to": done.revoked_to,
+            "bundle_version": done.bundle_version,
+            "quarantined": done.forked,
+            "left": done.left,
+        },
+    )
+
+
+def restored(done: Restored) -> Said:
+    return Said(
+        ok=True,
+        code="edge.restored",
+        line="A new history has begun. Sync once before the next sale.",
+        look=Look.FINE,
+        facts={"closed": done.closed, "carried": done.carried, "epoch": done.epoch.hex()},
+    )
+
+
+def sales(store: TerminalStore, limit: int) -> Said:
+    rows = store.redeemed_list(limit)
+    return Said(
+        ok=True,
+        code="edge.list",
+        line=f"Sales shown: {len(rows)}",
+        columns=("at", "amount", "state", "sale"),
+        rows=[
+            {
+                "at": moment(row.accepted_at_s),
+                "amount": format_amount(row.amount, row.ccy),
+                "minor": str(row.amount),
+                "state": "returned" if row.returned else row.result or "not yet settled",
+                "seq": row.seq,
+                "sale": row.nonce.hex(),
+                "h": row.h.hex(),
+            }
+            for row in rows
+        ],
+    )
+
+
+def status(store: TerminalStore, clock: Clock) -> Said:
+    me = store.me()
+    if me is None:
+        raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
+    state, totals, limits = store.state(), store.totals(), store.limits()
+    # The stored floor tells enough for a look; whether it is live only the open terminal knows.
+    floor = ClockFloor(clock, state.floor.boot or "", state.floor)
+    trusted = floor.trusted(behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s)
+    certificate = read_certificate(me.cert)
+    return Said(
+        ok=True,
+        code="edge.status",
+        line=f"{certificate.name}: {totals.unsettled_count} sales not yet settled, "
+        f"{format_amount(totals.unsettled, limits.ccy)}",
+        facts={
+            "name": certificate.name,
+            "terminal": me.terminal.hex(),
+            "payee": me.payee.hex(),
+            "server": me.server,
+            "unsettled": str(totals.unsettled),
+            "unsettled_count": totals.unsettled_count,
+            "open_requests": totals.open_count,
+            "floor_limit": str(limits.floor_limit),
+            "epoch": state.epoch.hex(),
+            "head_seq": state.head_seq,
+            "acked_seq": state.acked_seq,
+            "revocations": state.applied,
+            "evidence": store.evidence_count(),
+            "last_sync": moment(state.last_sync_s),
+            "clock_trusted": trusted,
+            "must_sync": state.must_sync,
+            "quarantined": state.quarantined,
+        },
+    )
+
+
+def journal(store: TerminalStore, limit: int) -> Said:
+    me = store.me()
+    if me is None:
+        raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
+    state = store.state()
+    broken = broken_at(store)
+    rows = store.journal(state.epoch, max(1, state.head_seq - limit + 1), limit)
+    return Said(
+        ok=broken is None,
+        code="edge.journal" if broken is None else "edge.journal_broken",
+        line=f"{state.head_seq} rows, {state.acked_seq} acknowledged; "
+        + ("the chain holds." if broken is None else f"THE CHAIN IS BROKEN at row {broken}."),
+        look=Look.PLAIN if broken is None else Look.NOT_PAID,
+        facts={"chain_ok": broken is None},
+        rows=[
+            {
+                "seq": row.seq,
+                "row": _row_words(read_row(row.row)),
+                "at": moment(row.written_at_s),
+                "result": row.result,
+                "chain": row.chain.hex()[:16],
+            }
+            for row in rows
+        ],
+    )
+
+
+def broken_at(store: TerminalStore) -> int | None:
+    """Walk the whole chain of this epoch; give the first row that does not follow, or None."""
+    me, state = store.me(), store.state()
+    terminal = me.terminal if me is not None else b""
+    previous, seq = GENESIS, 0
+    while seq < state.head_seq:
+        rows = store.journal(state.epoch, seq + 1, 500)
+        if not rows:
+            return seq + 1
+        for row in rows:
+            seq += 1
+            if row.seq != seq or row.chain != chain(terminal, state.epoch, seq, previous, row.row):
+                return seq
+            previous = row.chain
+    return None if previous == state.head else state.head_seq
+
+
+def _row_words(row: Row) -> str:
+    match row:
+        case Accept():
+            v = row.signed.voucher
+            return f"ACCEPT {format_amount(v.amount, row.signed.allowance.ccy)} no. {v.counter}"
+        case Close():
+            return f"CLOSE {row.nonce.hex()} {row.reason}"
+        case VoidRow():
+            return f"VOID {row.nonce.hex()} {row.signed.void.reason}"
+        case Apply():
+            return f"APPLY {row.epoch}"
+        case NewEpoch():
+            return f"EPOCH {row.new_epoch.hex()} after {row.old_seq} of {row.old_epoch.hex()}"

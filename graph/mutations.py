@@ -1,0 +1,176 @@
+"""Mutations: each input to one command of the core, each answer a payment or its refusal."""
+
+from typing import Annotated, Self
+from uuid import UUID
+
+import strawberry
+
+from graph.context import Context, Info
+from graph.money import MinorUnits
+from graph.payments import Payment
+from graph.refusals import UserError, user_error
+from server_core.errors import DomainError, Kind
+from server_core.ids import parse
+from server_core.money import parse_minor
+from server_core.payments import service as payments
+from server_core.payments.model import LIFE_MS, Confirm, Create, Intent, Method, Purpose
+
+_KEY = "One per payment you mean: 1 to 255 visible ASCII characters, the same on every retry."
+
+
+@strawberry.input(description="Ask for money (as payee), or offer it (as payer).")
+class CreatePaymentInput:
+    idempotency_key: str = strawberry.field(description=_KEY)
+    payee_id: strawberry.ID
+    amount: MinorUnits
+    currency: str = strawberry.field(default="INR", description="ISO 4217.")
+    description: str = ""
+    expires_in: int = strawberry.field(
+        default=LIFE_MS // 1000, description="Seconds, up to 7 days."
+    )
+
+
+@strawberry.input(description="Fill one's own wallet from a bank.")
+class CreateTopUpInput:
+    idempotency_key: str = strawberry.field(description=_KEY)
+    amount: MinorUnits
+    currency: str = strawberry.field(default="INR", description="ISO 4217.")
+
+
+@strawberry.input(description="Pay: from the wallet (BOOK), or from a bank account (UPI).")
+class ConfirmPaymentInput:
+    idempotency_key: str = strawberry.field(description=_KEY)
+    id: strawberry.ID
+    method: Method
+    payer_vpa: str | None = strawberry.field(
+        default=None, description="The account's address, name@bank; for UPI only."
+    )
+
+
+@strawberry.input(description="End a payment that nobody has paid. It moves no money: no key.")
+class CancelPaymentInput:
+    id: strawberry.ID
+
+
+@strawberry.type
+class _Payload:
+    payment: Payment | None
+    user_errors: list[UserError]
+
+    @classmethod
+    def of(cls, intent: Intent) -> Self:
+        return cls(payment=Payment.of(intent), user_errors=[])
+
+    @classmethod
+    def refused(
+        cls, refused: DomainError, currency: str | None = None, *, stands: Intent | None = None
+    ) -> Self:
+        return cls(
+            payment=Payment.of(stands) if stands else None,
+            user_errors=[user_error(refused, currency)],
+        )
+
+
+@strawberry.type
+class CreatePaymentPayload(_Payload):
+    pass
+
+
+@strawberry.type
+class CreateTopUpPayload(_Payload):
+    pass
+
+
+@strawberry.type(description="After a refusal `payment` says how it stands now.")
+class ConfirmPaymentPayload(_Payload):
+    pass
+
+
+@strawberry.type
+class CancelPaymentPayload(_Payload):
+    pass
+
+
+@strawberry.type(description="One a request. What is refused is told in userErrors.")
+class Mutation:
+    @strawberry.mutation
+    async def create_payment(
+        self, info: Info, data: Annotated[CreatePaymentInput, strawberry.argument(name="input")]
+    ) -> CreatePaymentPayload:
+        try:
+            command = Create(
+                actor=info.context.actor,
+                key=data.idempotency_key,
+                payee=parse("pty", data.payee_id, field="payeeId"),
+                amount=parse_minor(data.amount),
+                currency=data.currency,
+                description=data.description,
+                life_ms=data.expires_in * 1000,
+            )
+            made = await payments.create(info.context.db, command)
+        except DomainError as refused:
+            return CreatePaymentPayload.refused(refused, data.currency)
+        return CreatePaymentPayload.of(made)
+
+    @strawberry.mutation
+    async def create_top_up(
+        self, info: Info, data: Annotated[CreateTopUpInput, strawberry.argument(name="input")]
+    ) -> CreateTopUpPayload:
+        try:
+            command = Create(
+                actor=info.context.actor,
+                key=data.idempotency_key,
+                payee=info.context.party,
+                amount=parse_minor(data.amount),
+                currency=data.currency,
+                purpose=Purpose.TOP_UP,
+            )
+            made = await payments.create(info.context.db, command)
+        except DomainError as refused:
+            return CreateTopUpPayload.refused(refused, data.currency)
+        return CreateTopUpPayload.of(made)
+
+    @strawberry.mutation
+    async def confirm_payment(
+        self, info: Info, data: Annotated[ConfirmPaymentInput, strawberry.argument(name="input")]
+    ) -> ConfirmPaymentPayload:
+        context = info.context
+        try:
+            command = Confirm(
+                actor=context.actor,
+                key=data.idempotency_key,
+                intent=parse("pay", data.id),
+                method=data.method,
+                payer_vpa=data.payer_vpa,
+            )
+        except DomainError as refused:
+            return ConfirmPaymentPayload.refused(refused)
+        try:
+            paid = await payments.confirm(context.db, context.confirmations, context.rails, command)
+        except DomainError as refused:
+            # The payer's next step hangs on how it stands now: declined, paid, or over.
+            stands = await _stands(context, command.intent, refused)
+            currency = stands.currency if stands else None
+            return ConfirmPaymentPayload.refused(refused, currency, stands=stands)
+        return ConfirmPaymentPayload.of(paid)
+
+    @strawberry.mutation
+    async def cancel_payment(
+        self, info: Info, data: Annotated[CancelPaymentInput, strawberry.argument(name="input")]
+    ) -> CancelPaymentPayload:
+        context = info.context
+        try:
+            over = await payments.cancel(context.db, context.actor, parse("pay", data.id))
+        except DomainError as refused:
+            return CancelPaymentPayload.refused(refused)
+        return CancelPaymentPayload.of(over)
+
+
+async def _stands(context: Context, intent: UUID, refused: DomainError) -> Intent | None:
+    if refused.kind is not Kind.CONFLICT:
+        return None
+    try:
+        async with context.db.reader() as reader:
+            return await payments.get(reader, context.actor, intent)
+    except DomainError:
+        return None

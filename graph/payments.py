@@ -1,0 +1,101 @@
+"""A payment and its attempts, each side seeing its own: names of the other, nothing private."""
+
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from graph.context import Context, Info, described
+from graph.money import Money, instant
+from graph.parties import Party
+from server_core.ids import public
+from server_core.payments import model
+
+strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
+strawberry.enum(model.Purpose, name="PaymentPurpose", description="What the money is for.")
+strawberry.enum(model.Method, name="PaymentMethod", description="How the payer pays.")
+strawberry.enum(
+    model.AttemptState, name="AttemptState", description="What is known of one try over one rail."
+)
+
+
+@strawberry.type(description="One try to pay. What a bank said of it, only its payer sees.")
+class Attempt:
+    number: int
+    method: model.Method
+    state: model.AttemptState
+    rail_code: str | None = strawberry.field(description="The rail's own code, verbatim.")
+    rail_reference: str | None
+    payer_vpa: str | None = strawberry.field(description="Masked.")
+    started_at: datetime
+
+    @classmethod
+    def of(cls, attempt: model.Attempt, *, own: bool) -> Self:
+        return cls(
+            number=attempt.number,
+            method=attempt.method,
+            state=attempt.state,
+            rail_code=attempt.code if own else None,
+            rail_reference=attempt.rail_reference,
+            payer_vpa=masked(attempt.payer_vpa) if own and attempt.payer_vpa else None,
+            started_at=instant(attempt.started_at),
+        )
+
+
+@strawberry.type(description="A payment intent: what is to be paid, by whom, to whom.")
+class Payment:
+    intent: strawberry.Private[model.Intent]
+    id: strawberry.ID
+    state: model.State
+    purpose: model.Purpose
+    amount: Money
+    description: str
+    created_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, intent: model.Intent) -> Self:
+        return cls(
+            intent=intent,
+            id=strawberry.ID(public("pay", intent.id)),
+            state=intent.state,
+            purpose=intent.purpose,
+            amount=Money.of(intent.amount, intent.currency),
+            description=intent.description,
+            created_at=instant(intent.created_at),
+            expires_at=instant(intent.expires_at),
+        )
+
+    @described("Who is paid.")
+    async def payee(self, info: Info) -> Party:
+        return Party.of(await info.context.party_of(self.intent.payee))
+
+    @described("Who pays; null until somebody confirms.")
+    async def payer(self, info: Info) -> Party | None:
+        if self.intent.payer is None:
+            return None
+        return Party.of(await info.context.party_of(self.intent.payer))
+
+    @described("The tries, oldest first; another payer's are not shown.")
+    async def attempts(self, info: Info) -> list[Attempt]:
+        if self.intent.attempts == 0:
+            return []
+        context = info.context
+        return shown(context, self.intent, await context.attempts_of(self.intent.id))
+
+
+def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt]) -> list[Attempt]:
+    """What the actor may see: as payee all, without what banks said; as a payer one's own."""
+    party = context.actor.party
+    scope = str(party)
+    return [
+        Attempt.of(one, own=one.scope == scope)
+        for one in attempts
+        if one.scope == scope or party == intent.payee
+    ]
+
+
+def masked(vpa: str) -> str:
+    """Enough of an address for its owner to know it again: `as***@okbank`."""
+    name, _, bank = vpa.partition("@")
+    return f"{name[: min(2, len(name) - 1)]}***@{bank}"
