@@ -28,7 +28,6 @@ from server_core.payments.confirming import Confirmed, confirm_many
 from server_core.payments.model import Confirm, Method, Rails
 from server_core.rails.upi import UpiRail
 from server_core.settings import Settings
-from server_core.terminals import store as _terminal_tables  # noqa: F401 - its tables are declared
 from server_core.trust import jobs as trust_jobs
 from server_core.trust import service as trust
 from server_core.vouchers import jobs as voucher_jobs
@@ -88,6 +87,7 @@ class Core:
             ),
             Job(name="idempotency.reap", period_s=60, tick=partial(idempotency_jobs.tick, db)),
             Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),
+            Job(name="vouchers.voids", period_s=30, tick=partial(voucher_jobs.retry_voids, db)),
             Job(name="vouchers.close", period_s=10, tick=partial(voucher_jobs.tick, db)),
         ]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bff.cli.demo_story import Story, tell
+from bff.cli.demo_stage import Story
+from bff.cli.demo_story import tell
 from bff.cli.processes import Processes, environment_of
 from server_core.settings import Settings
 

@@ -64,6 +64,46 @@ def upgrade() -> None:
     )
     op.create_index("account_owner", "account", ["owner", "code"], unique=False)
     op.create_table(
+        "allowance",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("party", sa.UUID(), nullable=False),
+        sa.Column("device", sa.UUID(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=False),
+        sa.Column("kid", sa.LargeBinary(), nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False),
+        sa.Column("sig", sa.LargeBinary(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("hold", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("spend_until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("settle_until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("frozen", sa.Boolean(), nullable=False),
+        sa.Column("settled", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("claimed", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("unclaimed", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("returned", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.CheckConstraint(
+            "settled >= 0 AND claimed >= 0 AND unclaimed >= 0 AND returned >= 0 AND settled + claimed + unclaimed + returned <= hold",
+            name="allowance_hold",
+        ),
+        sa.PrimaryKeyConstraint("aid"),
+    )
+    op.create_index(
+        "allowance_due",
+        "allowance",
+        ["settle_until"],
+        unique=False,
+        postgresql_where=sa.text("state <> 'closed'"),
+    )
+    op.create_index(
+        "allowance_open",
+        "allowance",
+        ["device"],
+        unique=True,
+        postgresql_where=sa.text("state = 'issued'"),
+    )
+    op.create_index("allowance_party", "allowance", ["party"], unique=False)
+    op.create_table(
         "attempt",
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("intent", sa.UUID(), nullable=False),
@@ -103,6 +143,26 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("state IN ('sent', 'unknown')"),
     )
+    op.create_table(
+        "closed_request",
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("terminal", "nonce", name="closed_request_pkey"),
+    )
+    op.create_table(
+        "device",
+        sa.Column("id", sa.UUID(), nullable=False),
+        sa.Column("party", sa.UUID(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("tier", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("linked_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("revoked_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("device_key", "device", ["key"], unique=True)
+    op.create_index("device_party", "device", ["party"], unique=False)
     op.create_table(
         "entry",
         sa.Column("account", sa.UUID(), nullable=False),
@@ -185,6 +245,27 @@ def upgrade() -> None:
         postgresql_where=sa.text("payer IS NOT NULL"),
     )
     op.create_table(
+        "journal",
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("epoch", sa.LargeBinary(), nullable=True),
+        sa.Column("acked_seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("acked_head", sa.LargeBinary(), nullable=False),
+        sa.Column("applied", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("claimed_head", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("claimed_applied", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("told", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("terminal"),
+    )
+    op.create_table(
+        "journal_row",
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("epoch", sa.LargeBinary(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("terminal", "epoch", "seq", name="journal_row_pkey"),
+    )
+    op.create_table(
         "limit_profile",
         sa.Column("profile", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -193,6 +274,14 @@ def upgrade() -> None:
         sa.Column("effective_from", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("profile", "name", "effective_from", name="limit_profile_pkey"),
+    )
+    op.create_table(
+        "pairing",
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("merchant", sa.UUID(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("code_hash"),
     )
     op.create_table(
         "party",
@@ -212,6 +301,13 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("payee IS NOT NULL"),
     )
+    op.create_table(
+        "revocation",
+        sa.Column("epoch", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("epoch"),
+    )
+    op.create_index("revocation_aid", "revocation", ["aid"], unique=True)
     op.create_table(
         "session",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -238,6 +334,21 @@ def upgrade() -> None:
         sa.Column("used_at", sa.BigInteger(), autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("code_hash"),
     )
+    op.create_table(
+        "terminal",
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("party", sa.UUID(), nullable=False),
+        sa.Column("payee", sa.LargeBinary(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("kid", sa.LargeBinary(), nullable=False),
+        sa.Column("cert", sa.LargeBinary(), nullable=False),
+        sa.Column("sig_cert", sa.LargeBinary(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("enrolled_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("terminal_key", "terminal", ["key"], unique=True)
+    op.create_index("terminal_party", "terminal", ["party"], unique=False)
     op.create_table(
         "transfer",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -271,4 +382,93 @@ def upgrade() -> None:
         ["pending_id"],
         unique=False,
         postgresql_where=sa.text("pending_id IS NOT NULL"),
+    )
+    op.create_table(
+        "used_nonce",
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("nonce"),
+    )
+    op.create_index("used_nonce_expiry", "used_nonce", ["expires_at"], unique=False)
+    op.create_table(
+        "voucher_claim",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("aid", "h", name="voucher_claim_pkey"),
+    )
+    op.create_table(
+        "voucher_evidence",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("other", sa.LargeBinary(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("aid", "h", "other", name="voucher_evidence_pkey"),
+    )
+    op.create_table(
+        "voucher_seen",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("cum", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("prev", sa.LargeBinary(), nullable=False),
+        sa.Column("payee", sa.LargeBinary(), nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("wire", sa.LargeBinary(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("aid", "h", name="voucher_seen_pkey"),
+    )
+    op.create_index("voucher_seen_h", "voucher_seen", ["h"], unique=True)
+    op.create_table(
+        "voucher_settled",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("settled_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("aid", "counter", name="voucher_settled_pkey"),
+    )
+    op.create_index(
+        "voucher_settled_challenge", "voucher_settled", ["terminal", "nonce"], unique=True
+    )
+    op.create_index("voucher_settled_h", "voucher_settled", ["h"], unique=True)
+    op.create_table(
+        "voucher_void",
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("payee", sa.LargeBinary(), nullable=False),
+        sa.Column("wire", sa.LargeBinary(), nullable=False),
+        sa.Column("tries", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("applied_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("h"),
+    )
+    op.create_index("voucher_void_aid", "voucher_void", ["aid"], unique=False)
+    op.create_index(
+        "voucher_void_waiting",
+        "voucher_void",
+        ["h"],
+        unique=False,
+        postgresql_where=sa.text("applied_at IS NULL"),
+    )
+    op.create_table(
+        "voucher_witness",
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("cum", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("prev", sa.LargeBinary(), nullable=False),
+        sa.Column("payee", sa.LargeBinary(), nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("nonce", sa.LargeBinary(), nullable=False),
+        sa.Column("wire", sa.LargeBinary(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("aid", "h", name="voucher_witness_pkey"),
     )

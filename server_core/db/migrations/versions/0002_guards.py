@@ -10,13 +10,20 @@ depends_on = None
 ROLE = "hundi_app"
 
 # Rows that are never changed: the role may only add them, and a trigger stops everybody else.
-APPEND_ONLY = ("transfer", "entry", "event", "limit_profile", "party")
+APPEND_ONLY = (
+    "transfer", "entry", "event", "limit_profile", "party", "voucher_seen", "voucher_settled",
+    "voucher_claim", "voucher_evidence", "voucher_witness", "closed_request", "revocation",
+    "journal_row",
+)
 
 # Rows whose state changes but that are never taken away.
-CHANGING = ("intent", "attempt", "session", "session_link", "event_head")
+CHANGING = (
+    "intent", "attempt", "session", "session_link", "event_head", "device", "terminal", "pairing",
+    "allowance", "voucher_void", "journal",
+)
 
 # Rows that are forgotten when their time is over.
-PASSING = ("idempotency",)
+PASSING = ("idempotency", "used_nonce")
 
 ACCOUNT_CHANGES = (
     "floor, cap, closed, version,"
@@ -26,6 +33,12 @@ ACCOUNT_CHANGES = (
 INDIA = "RBI offline framework, Jan 2022, Aug 2023, Dec 2024"
 PROFILES = (
     ("payments", "per_payment", 10_000_000, "minor", "NPCI: UPI default limit, INR 1,00,000"),
+    ("offline", "cap_each", 50_000, "minor", INDIA),
+    ("offline", "cap_total", 200_000, "minor", INDIA),
+    ("offline", "spend_window_s", 86_400, "s", "OV1: spend within 24 h"),
+    ("offline", "settle_window_s", 345_600, "s", "OV1: settle within 4 days"),
+    ("offline", "max_count", 1_000, "vouchers", "OV1: vouchers under one allowance"),
+    ("offline", "holds_per_payer", 400_000, "minor", "OV1: set aside at once, two devices"),
 )
 
 

@@ -1,0 +1,217 @@
+"""The agents' door: enrolment, allowances, witness, voids and the terminals' sync."""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+
+from bff.auth import actor_of, core_of
+from offline.sync import MAX_REQUEST
+from server_core.errors import invalid
+from server_core.ids import parse, public
+from server_core.linking import service as linking
+from server_core.money import parse_minor
+from server_core.parties import service as parties
+from server_core.terminals import service as terminals
+from server_core.vouchers import service as vouchers
+
+_CBOR = "application/cbor"
+Asked = Request[Any, Any, Any]
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    """JSON of an agent: unknown members are mistakes, not extensions."""
+
+
+class EnrolTerminal(_Body):
+    code: str
+    key: str
+    server_nonce: str
+    proof: str
+
+
+class EnrolDevice(_Body):
+    key: str
+    tier: str
+    label: str
+    server_nonce: str
+    proof: str
+
+
+class TakeAllowance(_Body):
+    device: str
+    currency: str
+    cap_total: str
+    cap_each: str
+    idempotency_key: str
+
+
+class Surrender(_Body):
+    aid: str
+    counter: int
+    cum: int
+    h: str
+    sig: str
+
+
+class Witness(_Body):
+    vouchers: list[str]
+
+
+class HandIn(_Body):
+    void: str
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unb64(text: str, field: str) -> bytes:
+    """Bytes behind base64url without padding; raises edge.base64 for anything else."""
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (ValueError, binascii.Error):
+        data = b""
+    if not data or b64(data) != text:
+        raise invalid("edge.base64", f"{field} must be base64url without padding", field=field)
+    return data
+
+
+@post("/edge/nonce", status_code=200)
+async def nonce(request: Asked) -> dict[str, Any]:
+    core = core_of(request)
+    made = core.trust.new_nonce(core.clock.now_ms(), core.entropy)
+    return {"nonce": b64(made), "expires_in_s": 300}
+
+
+@post("/edge/terminals/enrol", status_code=200)
+async def enrol_terminal(request: Asked, data: EnrolTerminal) -> dict[str, str]:
+    """Answer a pairing code with the terminal's certificate and whom it trusts."""
+    core = core_of(request)
+    async with core.db.work() as work:
+        terminal = await terminals.enrol(
+            work,
+            core.entropy,
+            core.trust,
+            code=data.code,
+            key=unb64(data.key, "key"),
+            nonce=unb64(data.server_nonce, "server_nonce"),
+            proof=unb64(data.proof, "proof"),
+        )
+    return {
+        "terminal": b64(terminal.id),
+        "payee": b64(terminal.payee),
+        "kid": b64(terminal.kid),
+        "cert": b64(terminal.cert),
+        "sig_cert": b64(terminal.sig_cert),
+        "root_key": b64(core.trust.root_key),
+        "bundle": b64(core.trust.bundle.to_bytes()),
+    }
+
+
+@get("/edge/me")
+async def me(request: Asked) -> dict[str, Any]:
+    """Who the session is, so that the device can prove its key for that party."""
+    core, actor = core_of(request), await actor_of(request)
+    if actor.party is None:
+        raise invalid("edge.party", "this session acts for nobody")
+    async with core.db.reader() as reader:
+        party = await parties.get(reader, actor.party)
+        devices = await linking.mine(reader, actor)
+    live = [one for one in devices if one.revoked_at is None]
+    return {
+        "party": b64(party.id.bytes),
+        "name": party.name,
+        "device": public("dev", live[-1].id) if live else None,
+    }
+
+
+@post("/edge/devices/enrol", status_code=200)
+async def enrol_device(request: Asked, data: EnrolDevice) -> dict[str, str]:
+    core, actor = core_of(request), await actor_of(request)
+    async with core.db.work() as work:
+        device = await linking.link(
+            work,
+            core.trust,
+            actor,
+            key=unb64(data.key, "key"),
+            tier=data.tier,
+            label=data.label,
+            nonce=unb64(data.server_nonce, "server_nonce"),
+            proof=unb64(data.proof, "proof"),
+        )
+    return {
+        "device": public("dev", device.id),
+        "root_key": b64(core.trust.root_key),
+        "bundle": b64(core.trust.bundle.to_bytes()),
+    }
+
+
+@post("/edge/allowances", status_code=200)
+async def take_allowance(request: Asked, data: TakeAllowance) -> dict[str, str]:
+    core, actor = core_of(request), await actor_of(request)
+    made = await vouchers.issue(
+        core.db,
+        core.trust,
+        core.entropy,
+        actor,
+        key=data.idempotency_key,
+        device=parse("dev", data.device, field="device"),
+        currency=data.currency,
+        cap_total=parse_minor(data.cap_total, field="cap_total"),
+        cap_each=parse_minor(data.cap_each, field="cap_each"),
+    )
+    return {"kid": b64(made.kid), "allowance": b64(made.raw), "sig": b64(made.sig)}
+
+
+@post("/edge/allowances/surrender", status_code=200)
+async def surrender(request: Asked, data: Surrender) -> dict[str, str]:
+    core, actor = core_of(request), await actor_of(request)
+    state = await vouchers.surrender(
+        core.db,
+        actor,
+        aid=unb64(data.aid, "aid"),
+        counter=data.counter,
+        cum=data.cum,
+        h=unb64(data.h, "h"),
+        sig=unb64(data.sig, "sig"),
+    )
+    return {"state": state}
+
+
+@post("/edge/vouchers/witness", status_code=200, request_max_body_size=MAX_REQUEST)
+async def witness(request: Asked, data: Witness) -> dict[str, int]:
+    core, actor = core_of(request), await actor_of(request)
+    return {"recorded": await vouchers.witness(core.db, core.trust, actor, data.vouchers)}
+
+
+@post("/edge/voids", status_code=200)
+async def hand_in(request: Asked, data: HandIn) -> dict[str, str]:
+    """Take a signed void from whoever holds it: its signatures are its authority."""
+    core = core_of(request)
+    return {"state": await vouchers.hand_in(core.db, core.trust, data.void)}
+
+
+@get("/edge/bundle", media_type=_CBOR, sync_to_thread=False)
+def bundle(request: Asked) -> Response[bytes]:
+    return Response(core_of(request).trust.bundle.to_bytes(), media_type=_CBOR)
+
+
+@post("/edge/sync", status_code=200, request_max_body_size=MAX_REQUEST)
+async def sync(request: Asked) -> Response[bytes]:
+    """Answer a terminal's signed batch; what became of each row stands in the signed answer."""
+    if request.headers.get("content-type", "").partition(";")[0] != _CBOR:
+        raise invalid("edge.content_type", f"send {_CBOR}")
+    core = core_of(request)
+    answer = await vouchers.sync(core.db, core.trust, core.entropy, await request.body())
+    return Response(answer, media_type=_CBOR)
+
+
+def routes() -> list[HTTPRouteHandler]:
+    return [
+        nonce, enrol_terminal, me, enrol_device, take_allowance, surrender, witness, hand_in, bundle,
+        sync,
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Payers' devices: the signing key of each, proved and registered."""

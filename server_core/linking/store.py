@@ -1,0 +1,79 @@
+"""The device table's rows and SQL."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import SQLModel
+
+from server_core.db import columns as col
+from server_core.db.work import Reader, Work
+
+
+class DeviceRow(SQLModel, table=True):
+    """One payer's device; a key is one party's for ever."""
+
+    __tablename__ = "device"
+    __table_args__ = (
+        Index("device_key", "key", unique=True),
+        Index("device_party", "party"),
+    )
+    id: UUID = col.key()
+    party: UUID = col.uuid()
+    key: bytes = col.blob()
+    tier: str = col.string()
+    label: str = col.string()
+    linked_at: int = col.big()
+    revoked_at: int | None = col.big(null=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A payer's device; `tier` says how well its key is kept."""
+
+    id: UUID
+    party: UUID
+    key: bytes
+    tier: str
+    label: str
+    linked_at: int
+    revoked_at: int | None = None
+
+
+_COLUMNS: Final = "id, party, key, tier, label, linked_at, revoked_at"
+
+
+async def insert(work: Work, d: Device) -> None:
+    await work.execute(
+        f"INSERT INTO device ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        d.id, d.party, d.key, d.tier, d.label, d.linked_at, d.revoked_at,
+    )  # fmt: skip
+
+
+async def get(reader: Reader, device: UUID) -> Device | None:
+    row = await reader.row(f"SELECT {_COLUMNS} FROM device WHERE id = $1", device)
+    return Device(**dict(row)) if row else None
+
+
+async def of_key(reader: Reader, key: bytes) -> Device | None:
+    row = await reader.row(f"SELECT {_COLUMNS} FROM device WHERE key = $1", key)
+    return Device(**dict(row)) if row else None
+
+
+async def of_party(reader: Reader, party: UUID) -> list[Device]:
+    """At most 100, oldest first."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM device WHERE party = $1 ORDER BY linked_at, id LIMIT 100", party
+    )
+    return [Device(**dict(row)) for row in found]
+
+
+async def revoke(work: Work, device: UUID) -> bool:
+    return bool(
+        await work.execute(
+            "UPDATE device SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+            device,
+            work.now_ms,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Shop terminals: pairing, enrolment, certificates, and what state each is in."""

@@ -1,0 +1,139 @@
+"""Pair, enrol, find and quarantine terminals."""
+
+import hashlib
+from uuid import UUID
+
+from devices.entropy import Entropy
+from offline.codec import certificate_bytes
+from offline.model import Certificate
+from offline.signing import (
+    algorithm_of,
+    certificate_message,
+    check_public_key,
+    enrolment_message,
+    verify_signature,
+)
+from server_core.actor import Actor, Role
+from server_core.db.work import Emitted, Reader, Work
+from server_core.errors import denied, invalid, not_found
+from server_core.ids import derived
+from server_core.parties import service as parties
+from server_core.parties.model import Kind
+from server_core.terminals import store
+from server_core.terminals.model import CERTIFICATE_LIFE_S, PAIRING_LIFE_MS, State, Terminal
+from server_core.trust import service as trust
+from server_core.trust.service import Keys
+
+
+async def pair(work: Work, entropy: Entropy, keys: Keys, actor: Actor, *, merchant: UUID) -> str:
+    """A pairing string `HUNDI-PAIR:<code>:<fingerprint of the root>`: 10 minutes, once.
+
+    Operators, and a merchant for itself.
+    """
+    own = actor.role is Role.MERCHANT and actor.party == merchant
+    if actor.role is not Role.OPERATOR and not own:
+        raise denied("terminals.role", "only the merchant or an operator pairs a terminal")
+    party = await parties.get(work, merchant)
+    if party.kind is not Kind.MERCHANT:
+        raise invalid("terminals.merchant", "only a merchant has terminals", field="merchant")
+    code = entropy.bytes(16).hex()
+    await store.insert_pairing(work, _hash(code), merchant, work.now_ms + PAIRING_LIFE_MS)
+    return f"HUNDI-PAIR:{code}:{keys.fingerprint}"
+
+
+async def enrol(
+    work: Work, entropy: Entropy, keys: Keys, *, code: str, key: bytes, nonce: bytes, proof: bytes
+) -> Terminal:
+    """Register the key behind a pairing code, with proof that its holder asks.
+
+    The same code with the same key answers the same terminal, so that a lost answer costs nothing.
+    """
+    await trust.use_nonce(work, keys, nonce)
+    check_possession("terminal", key, nonce, code.encode(), proof)
+    pairing = await store.lock_pairing(work, _hash(code))
+    if pairing is None or work.now_ms >= pairing["expires_at"]:
+        raise denied("terminals.code", "this pairing code is unknown, used or over: pair again")
+    if pairing["terminal"] is not None:
+        known = await store.get(work, pairing["terminal"])
+        if known is None or known.key != key:
+            raise denied("terminals.code", "this pairing code is unknown, used or over: pair again")
+        return known
+    if await store.of_key(work, key) is not None:
+        raise invalid(
+            "terminals.key", "this key is another terminal's: make a new one", field="key"
+        )
+    party = await parties.get(work, pairing["merchant"])
+    if party.payee is None:
+        raise invalid("terminals.merchant", "only a merchant has terminals", field="merchant")
+    identity = entropy.bytes(4)
+    raw = certificate_bytes(
+        Certificate(
+            terminal=identity,
+            payee=party.payee,
+            terminal_key=key,
+            name=party.name,
+            mcc=int(party.mcc),
+            not_after=work.now_ms // 1000 + CERTIFICATE_LIFE_S,
+        )
+    )
+    terminal = Terminal(
+        id=identity,
+        party=party.id,
+        payee=party.payee,
+        key=key,
+        kid=keys.kid,
+        cert=raw,
+        sig_cert=keys.sign(certificate_message(keys.kid, raw)),
+        state=State.ACTIVE,
+        enrolled_at=work.now_ms,
+    )
+    await store.insert(work, terminal)
+    await store.use_pairing(work, _hash(code), identity)
+    work.emit(_event("terminal.enrolled", terminal))
+    return terminal
+
+
+def check_possession(role: str, key: bytes, nonce: bytes, subject: bytes, proof: bytes) -> None:
+    """E: the key is a sound one and its holder signed this very enrolment."""
+    if not check_public_key(key):
+        raise invalid(
+            "terminals.key", "key must be a sound Ed25519 or P-256 public key", field="key"
+        )
+    if not verify_signature(
+        algorithm_of(key), key, enrolment_message(role, nonce, key, subject), proof
+    ):
+        raise denied("terminals.proof", "the proof of possession does not hold", field="proof")
+
+
+async def get(reader: Reader, terminal: bytes) -> Terminal:
+    found = await store.get(reader, terminal)
+    if found is None:
+        raise not_found("terminals.unknown", "no such terminal")
+    return found
+
+
+async def mine(reader: Reader, actor: Actor) -> list[Terminal]:
+    if actor.role is not Role.MERCHANT or actor.party is None:
+        return []
+    return await store.of_party(reader, actor.party)
+
+
+async def quarantine(work: Work, terminal: Terminal) -> None:
+    """Its journal forked: it may drain, and an operator looks before it is paid out."""
+    if terminal.state is State.ACTIVE:
+        await store.set_state(work, terminal.id, State.QUARANTINED)
+        work.emit(_event("terminal.quarantined", terminal))
+
+
+def _event(name: str, terminal: Terminal) -> Emitted:
+    return Emitted(
+        aggregate_type="terminal",
+        aggregate_id=derived("terminal", terminal.id.hex()),
+        type=name,
+        payload={"terminal": terminal.id.hex(), "merchant": str(terminal.party)},
+        actor=terminal.actor(),
+    )
+
+
+def _hash(code: str) -> bytes:
+    return hashlib.sha256(code.encode()).digest()

@@ -1,0 +1,95 @@
+"""The terminal and pairing tables' rows and SQL."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import SQLModel
+
+from server_core.db import columns as col
+from server_core.db.work import Reader, Row, Work
+from server_core.terminals.model import State, Terminal
+
+
+class TerminalRow(SQLModel, table=True):
+    """One enrolled terminal."""
+
+    __tablename__ = "terminal"
+    __table_args__ = (
+        Index("terminal_party", "party"),
+        Index("terminal_key", "key", unique=True),
+    )
+    id: bytes = col.blob(primary=True)
+    party: UUID = col.uuid()
+    payee: bytes = col.blob()
+    key: bytes = col.blob()
+    kid: bytes = col.blob()
+    cert: bytes = col.blob()
+    sig_cert: bytes = col.blob()
+    state: str = col.string()
+    enrolled_at: int = col.big()
+
+
+class PairingRow(SQLModel, table=True):
+    """A one-time pairing code, as its hash; `terminal` is who used it."""
+
+    __tablename__ = "pairing"
+    code_hash: bytes = col.blob(primary=True)
+    merchant: UUID = col.uuid()
+    expires_at: int = col.big()
+    terminal: bytes | None = col.blob(null=True)
+
+
+_COLUMNS: Final = "id, party, payee, key, kid, cert, sig_cert, state, enrolled_at"
+
+
+def _terminal(row: Row) -> Terminal:
+    return Terminal(**dict(row) | {"state": State(row["state"])})
+
+
+async def insert(work: Work, t: Terminal) -> None:
+    await work.execute(
+        f"INSERT INTO terminal ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        t.id, t.party, t.payee, t.key, t.kid, t.cert, t.sig_cert, t.state, t.enrolled_at,
+    )  # fmt: skip
+
+
+async def get(reader: Reader, terminal: bytes) -> Terminal | None:
+    row = await reader.row(f"SELECT {_COLUMNS} FROM terminal WHERE id = $1", terminal)
+    return _terminal(row) if row else None
+
+
+async def of_key(reader: Reader, key: bytes) -> Terminal | None:
+    row = await reader.row(f"SELECT {_COLUMNS} FROM terminal WHERE key = $1", key)
+    return _terminal(row) if row else None
+
+
+async def of_party(reader: Reader, party: UUID) -> list[Terminal]:
+    """At most 1,000, oldest first."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM terminal WHERE party = $1 ORDER BY enrolled_at, id LIMIT 1000",
+        party,
+    )
+    return [_terminal(row) for row in found]
+
+
+async def set_state(work: Work, terminal: bytes, state: State) -> None:
+    await work.execute("UPDATE terminal SET state = $2 WHERE id = $1", terminal, state)
+
+
+async def insert_pairing(work: Work, code_hash: bytes, merchant: UUID, expires_at: int) -> None:
+    await work.execute(
+        "INSERT INTO pairing (code_hash, merchant, expires_at) VALUES ($1, $2, $3)",
+        code_hash, merchant, expires_at,
+    )  # fmt: skip
+
+
+async def lock_pairing(work: Work, code_hash: bytes) -> Any | None:
+    return await work.row(
+        "SELECT merchant, expires_at, terminal FROM pairing WHERE code_hash = $1 FOR UPDATE",
+        code_hash,
+    )
+
+
+async def use_pairing(work: Work, code_hash: bytes, terminal: bytes) -> None:
+    await work.execute("UPDATE pairing SET terminal = $2 WHERE code_hash = $1", code_hash, terminal)

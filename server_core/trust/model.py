@@ -1,0 +1,35 @@
+"""The issuer's keys as they are kept, and the maxima that bound a stolen one."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from offline.model import Policy
+
+NONCE_LIFE_S: Final = 300
+KEY_LIFE_S: Final = 400 * 86_400
+CLOCK_SLACK_S: Final = 600
+USAGES: Final = "ABCLY"
+
+MAXIMA: Final = (Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=5 * 86_400),)
+"""What terminals take at most, whatever an issuer key signed (RBI offline framework: INR 500 a
+payment, INR 2,000 an instrument; settled within 4 days)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerKey:
+    """One issuer key: a 32-byte Ed25519 seed and the dates between which it signs (Unix s)."""
+
+    kid: bytes
+    seed: bytes
+    not_before: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRing:
+    """All secrets of trust. `issuers` are current and next; `version` is the bundle's."""
+
+    root_seed: bytes
+    nonce_secret: bytes
+    issuers: tuple[IssuerKey, ...]
+    version: int

@@ -1,0 +1,1 @@
+"""Offline money on the server: allowances, settlement first seen wins, evidence, voids, close."""

@@ -1,0 +1,286 @@
+"""Issue an allowance backed by a hold, take it back early, and keep what its payer witnesses."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from devices.entropy import Entropy
+from offline import codec
+from offline.model import Allowance as OfflineAllowance
+from offline.signing import (
+    algorithm_of,
+    allowance_message,
+    sha256,
+    surrender_message,
+    verify_signature,
+)
+from offline.verdicts import Verdict
+from offline.verify import check_for_settlement, decode, link_of
+from offline.wire import SignedVoucher
+from server_core.actor import Actor, Role
+from server_core.db.work import Database, Emitted, Work
+from server_core.errors import DomainError, conflict, denied, invalid, not_found
+from server_core.idempotency import rules as keys_rules
+from server_core.idempotency import service as idempotency
+from server_core.idempotency.model import Claim, Mismatch, Replay
+from server_core.ids import derived
+from server_core.ledger import service as ledger
+from server_core.ledger.model import Code, Result, Transfer, account_id
+from server_core.limits import service as limits
+from server_core.linking import service as linking
+from server_core.money import known_currency, positive_minor
+from server_core.sessions import rules as session_rules
+from server_core.trust.model import CLOCK_SLACK_S
+from server_core.trust.service import Keys
+from server_core.vouchers import rules, store
+from server_core.vouchers.model import STEP_UP_MS, Allowance, Seen, State
+
+MAX_WITNESSED = 500
+
+
+async def issue(
+    db: Database,
+    keys: Keys,
+    entropy: Entropy,
+    actor: Actor,
+    *,
+    key: str,
+    device: UUID,
+    currency: str,
+    cap_total: int,
+    cap_each: int,
+) -> Allowance:
+    """Set `cap_total` aside from the wallet and sign A for the device; a repeat answers the same A.
+
+    Asks for aal 2 younger than 5 minutes. Raises vouchers.* for caps, holds, funds and an open one.
+    """
+    if actor.role is not Role.PAYER or actor.party is None:
+        raise denied("vouchers.role", "only a payer takes an allowance")
+    positive_minor(cap_total, field="cap_total")
+    positive_minor(cap_each, field="cap_each")
+    known_currency(currency)
+    party = actor.party
+    body = {"device": device, "currency": currency, "total": cap_total, "each": cap_each}
+    claim = Claim(
+        scope=str(party),
+        key=keys_rules.check_key(key, field="idempotency_key"),
+        verb="allowance.issue",
+        body=keys_rules.body_hash(body),
+    )
+
+    async def do(work: Work) -> Allowance:
+        [found] = await idempotency.claim(work, [claim])
+        if isinstance(found, Mismatch):
+            raise keys_rules.mismatch()
+        if isinstance(found, Replay):
+            return await get(work, bytes.fromhex(found.answer["aid"]))
+        session_rules.require_recent(actor, assurance=2, within_ms=STEP_UP_MS, now_ms=work.now_ms)
+        known = await linking.own(work, actor, device)
+        profile = await limits.in_force(work, "offline")
+        open_ones = await _drained(work, await store.lock_party(work, party))
+        if any(one.device == device and one.state is State.ISSUED for one in open_ones):
+            raise rules.still_open()
+        rules.check_issue(cap_total, cap_each, profile, sum(one.rest for one in open_ones))
+        made = _sign(
+            keys, entropy, work.now_ms // 1000, party, device, known.key, currency,
+            (cap_total, cap_each), profile,
+        )  # fmt: skip
+        await store.insert_allowance(work, made)
+        await _set_aside(work, made)
+        work.emit(event("allowance.issued", made, actor))
+        await idempotency.answer(work, [(claim, {"aid": made.aid.hex()})])
+        return made
+
+    return await db.transact(do)
+
+
+async def _drained(work: Work, found: list[Allowance]) -> list[Allowance]:
+    """Those whose spending time is over drain from now on."""
+    over = [
+        replace(one, state=State.DRAINING)
+        for one in found
+        if one.state is State.ISSUED and one.spend_until < work.now_ms // 1000
+    ]
+    if over:
+        await store.save(work, over)
+    changed = {one.aid: one for one in over}
+    return [changed.get(one.aid, one) for one in found]
+
+
+def _sign(
+    keys: Keys,
+    entropy: Entropy,
+    now_s: int,
+    party: UUID,
+    device: UUID,
+    device_key: bytes,
+    currency: str,
+    caps: tuple[int, int],
+    profile: dict[str, int],
+) -> Allowance:
+    aid = entropy.bytes(16)
+    raw = codec.allowance_bytes(
+        OfflineAllowance(
+            aid=aid,
+            device_key=device_key,
+            ccy=currency,
+            cap_total=caps[0],
+            cap_each=caps[1],
+            max_count=profile["max_count"],
+            not_before=now_s - CLOCK_SLACK_S,  # a terminal's clock may lag
+            spend_until=now_s + profile["spend_window_s"],
+            settle_until=now_s + profile["settle_window_s"],
+            flags=int(algorithm_of(device_key)),
+        )
+    )
+    return Allowance(
+        aid=aid,
+        party=party,
+        device=device,
+        currency=currency,
+        kid=keys.kid,
+        raw=raw,
+        sig=keys.sign(allowance_message(keys.kid, raw)),
+        digest=sha256(raw),
+        hold=caps[0],
+        spend_until=now_s + profile["spend_window_s"],
+        settle_until=now_s + profile["settle_window_s"],
+        state=State.ISSUED,
+        frozen=False,
+        settled=0,
+        claimed=0,
+        unclaimed=0,
+        returned=0,
+    )
+
+
+async def _set_aside(work: Work, made: Allowance) -> None:
+    owner = made.aid.hex()
+    await ledger.open_accounts(work, [ledger.account(Code.OFFLINE, owner, made.currency)])
+    [outcome] = await ledger.post(
+        work,
+        [
+            Transfer(
+                id=derived("allowance", owner),
+                debit=account_id(Code.WALLET, made.party, made.currency),
+                credit=account_id(Code.OFFLINE, owner, made.currency),
+                amount=made.hold,
+                ledger=made.currency,
+                code="allowance",
+                reference=owner,
+            )
+        ],
+    )
+    if outcome.result is Result.EXCEEDS_FUNDS:
+        raise conflict(
+            "vouchers.insufficient_funds",
+            "the wallet does not hold enough",
+            available=outcome.available,
+        )
+    if not outcome.ok:
+        raise conflict("vouchers.no_account", "there is no wallet in this currency")
+
+
+async def get(work: Work, aid: bytes) -> Allowance:
+    found = await store.allowance(work, aid)
+    if found is None:
+        raise unknown()
+    return found
+
+
+async def surrender(
+    db: Database, actor: Actor, *, aid: bytes, counter: int, cum: int, h: bytes, sig: bytes
+) -> State:
+    """The device gives up spending (Z, signed by its key): ISSUED drains. A repeat answers the same."""
+
+    async def do(work: Work) -> State:
+        found = (await store.lock(work, [aid])).get(aid)
+        if found is None or found.party != actor.party:
+            raise unknown()
+        device_key = codec.read_allowance(found.raw).device_key
+        message = surrender_message(found.raw, counter, cum, h)
+        if not verify_signature(algorithm_of(device_key), device_key, message, sig):
+            raise denied("vouchers.surrender", "the device's signature does not hold", field="sig")
+        if found.state is not State.ISSUED:
+            return found.state
+        drained = replace(found, state=State.DRAINING)
+        await store.save(work, [drained])
+        work.emit(event("allowance.surrendered", drained, actor))
+        return drained.state
+
+    return await db.transact(do)
+
+
+async def witness(db: Database, keys: Keys, actor: Actor, texts: list[str]) -> int:
+    """Keep the payer's own copies, for the day of close; how many there are of them now."""
+    if not 1 <= len(texts) <= MAX_WITNESSED:
+        raise invalid("vouchers.witness", f"send 1 to {MAX_WITNESSED} vouchers", field="vouchers")
+    signed = await asyncio.to_thread(_read_witnessed, keys, texts)
+
+    async def do(work: Work) -> int:
+        known = await store.lock(work, {one.allowance.aid for one in signed})
+        rows = []
+        for one in signed:
+            allowance = known.get(one.allowance.aid)
+            if (
+                allowance is None
+                or allowance.party != actor.party
+                or allowance.raw != one.allowance_raw
+            ):
+                raise unknown()
+            rows.append(seen_of(one, "", work.now_ms))
+        await store.insert_witness(work, rows)
+        return len(rows)
+
+    return await db.transact(do)
+
+
+def _read_witnessed(keys: Keys, texts: list[str]) -> list[SignedVoucher]:
+    signed = []
+    for text in texts:
+        one = decode(text)
+        if isinstance(one, Verdict):
+            raise invalid("vouchers.witness", f"not a voucher: {one}", field="vouchers")
+        verdict = check_for_settlement(one, keys.bundle.bundle)
+        if verdict is not Verdict.ACCEPTED:
+            raise invalid("vouchers.witness", f"not a valid voucher: {verdict}", field="vouchers")
+        signed.append(one)
+    return signed
+
+
+def seen_of(signed: SignedVoucher, verdict: str, now_ms: int) -> Seen:
+    voucher = signed.voucher
+    return Seen(
+        aid=signed.allowance.aid,
+        link=link_of(signed),
+        payee=voucher.payee,
+        terminal=voucher.terminal,
+        nonce=voucher.nonce,
+        wire=signed.to_bytes(),
+        verdict=verdict,
+        seen_at=now_ms,
+    )
+
+
+def unknown() -> DomainError:
+    return not_found("vouchers.unknown", "no such allowance")
+
+
+def event(name: str, allowance: Allowance, actor: Actor, **facts: Any) -> Emitted:
+    return Emitted(
+        aggregate_type="allowance",
+        aggregate_id=derived("allowance", allowance.aid.hex()),
+        type=name,
+        payload={
+            "aid": allowance.aid.hex(),
+            "payer": str(allowance.party),
+            "currency": allowance.currency,
+            "hold": str(allowance.hold),
+            "settled": str(allowance.settled),
+            "state": allowance.state,
+            "frozen": allowance.frozen,
+        }
+        | facts,
+        actor=actor,
+    )
