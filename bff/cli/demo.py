@@ -37,7 +37,7 @@ def demo(home: Path) -> None:
         upi_url=f"http://127.0.0.1:{upi}",
         rail_pace=0.01,
     )
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=max(108, Console().width))
     with Processes(home, environment_of(settings)) as programs:
         story = Story(settings=settings, programs=programs, console=console)
         asyncio.run(tell(story))

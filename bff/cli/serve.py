@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import click
 import uvicorn
@@ -42,9 +42,22 @@ async def _serve(settings: Settings, *, with_workers: bool) -> None:
             ws_max_size=64 * 1024,
             timeout_graceful_shutdown=10,
         )
-        server = uvicorn.Server(config)
         async with _background(core, on=with_workers):
-            await server.serve()
+            await _Server(config).serve()
+
+
+class _Server(uvicorn.Server):
+    """Ends when a signal asks, and returns: the parts behind it are closed in order after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._end)
+        yield
+
+    def _end(self) -> None:
+        self.should_exit = True
 
 
 async def _work(settings: Settings) -> None:
