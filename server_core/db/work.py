@@ -31,6 +31,10 @@ _AGAIN: Final = (
 _LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
 
 T = TypeVar("T")
+_BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+"""Every statement here reaches its rows by a key. A plan is cached, and one that was made while a
+table was small would scan it for ever; `snapshot`, which reads whole tables, turns these on again."""
+
 Row = Any
 """An asyncpg Record: columns by name."""
 
@@ -157,6 +161,7 @@ class Database:
                     "role": APP_ROLE,
                     "application_name": "hundi",
                     "lock_timeout": "15s",
+                    **_BY_KEY,
                     "idle_in_transaction_session_timeout": "60s",
                 },
             )
@@ -182,6 +187,8 @@ class Database:
             self._acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
+            for name in _BY_KEY:
+                await connection.execute(f"SET LOCAL {name} = on")
             yield Reader(connection, self.clock.now_ms())
 
     @asynccontextmanager

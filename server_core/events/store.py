@@ -1,5 +1,6 @@
 """The event table's rows and SQL: numbered under the cell's head row, just before COMMIT."""
 
+from collections import Counter
 from typing import Any, Final
 from uuid import UUID
 
@@ -49,23 +50,16 @@ _COLUMNS: Final = (
 _APPEND: Final = """
 WITH head AS (
   UPDATE event_head SET seq = seq + cardinality($1::uuid[]) WHERE id = 0 RETURNING seq
-), fresh AS (
-  SELECT u.*, row_number() OVER (PARTITION BY u.aggregate_id ORDER BY u.place) AS step
-  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[], $7::jsonb[],
-    $8::uuid[], $9::uuid[]) WITH ORDINALITY
-    AS u(id, aggregate_type, aggregate_id, type, version, payload, actor, correlation, causation,
-      place)
-), known AS (
-  SELECT a.id AS aggregate_id, (
-    SELECT max(e.sequence) FROM event e, head WHERE e.aggregate_id = a.id
-  ) AS last FROM (SELECT DISTINCT aggregate_id AS id FROM fresh) a
 ), said AS (SELECT pg_notify('hundi_events', ''))
 INSERT INTO event (seq, id, aggregate_type, aggregate_id, sequence, type, version, payload, actor,
   correlation, causation, recorded_at)
-SELECT head.seq - cardinality($1::uuid[]) + f.place, f.id, f.aggregate_type, f.aggregate_id,
-  coalesce(k.last, 0) + f.step, f.type, f.version, f.payload, f.actor, f.correlation, f.causation,
-  $10::bigint
-FROM fresh f JOIN known k ON k.aggregate_id = f.aggregate_id, head, said
+SELECT head.seq - cardinality($1::uuid[]) + u.place, u.id, u.aggregate_type, u.aggregate_id,
+  coalesce((SELECT max(e.sequence) FROM event e WHERE e.aggregate_id = u.aggregate_id), 0) + u.step,
+  u.type, u.version, u.payload, u.actor, u.correlation, u.causation, $11::bigint
+FROM head, said, unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[],
+  $7::jsonb[], $8::uuid[], $9::uuid[], $10::bigint[]) WITH ORDINALITY
+  AS u(id, aggregate_type, aggregate_id, type, version, payload, actor, correlation, causation,
+    step, place)
 """
 
 
@@ -76,14 +70,17 @@ async def flush(work: Work) -> None:
     last numbers begins after the lock and sees every commit before it.
     """
     await work.execute("SELECT seq FROM event_head WHERE id = 0 FOR UPDATE")
-    rows = [
-        (
-            work.ids.new(), e.aggregate_type, e.aggregate_id, e.type, e.version, e.payload,
-            _actor(e.actor), e.correlation, e.causation,
-        )
-        for e in work.emitted
-    ]  # fmt: skip
-    written = await work.execute(_APPEND, *unnested(rows, 9), work.now_ms)
+    steps: Counter[UUID] = Counter()
+    rows = []
+    for e in work.emitted:
+        steps[e.aggregate_id] += 1
+        rows.append(
+            (
+                work.ids.new(), e.aggregate_type, e.aggregate_id, e.type, e.version, e.payload,
+                _actor(e.actor), e.correlation, e.causation, steps[e.aggregate_id],
+            )
+        )  # fmt: skip
+    written = await work.execute(_APPEND, *unnested(rows, 10), work.now_ms)
     if written != len(rows):
         raise RuntimeError(f"events: {len(rows)} to write, {written} written")
 

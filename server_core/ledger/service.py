@@ -77,18 +77,17 @@ async def post(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
 
 
 async def _read(work: Work, transfers: Sequence[Transfer]) -> rules.Known:
+    ids = [one.id for one in transfers]
     pending = {one.pending_id for one in transfers if one.pending_id}
     wanted = {side for one in transfers for side in (one.debit, one.credit) if side}
-    if pending:
-        # A hold's accounts never change, so they may be read before the lock that they are for.
-        for first, _ in (await store.transfers(work, pending)).values():
-            wanted.update(side for side in (first.debit, first.credit) if side)
-    known = rules.Known(await store.lock_accounts(work, wanted))
-    # After the lock: a statement's snapshot is taken when it begins.
-    known.transfers = await store.transfers(work, [one.id for one in transfers])
-    if pending:
-        known.holds = await store.holds(work, pending)
-    return known
+    if not pending:
+        return rules.Known(*await store.lock_accounts_and_known(work, wanted, ids))
+    # A hold's accounts never change, so they may be read before the lock that they are for.
+    for first, _ in (await store.transfers(work, pending)).values():
+        wanted.update(side for side in (first.debit, first.credit) if side)
+    accounts = await store.lock_accounts(work, wanted)
+    # What became of a hold is read after the lock: a statement sees what stood when it began.
+    return rules.Known(accounts, await store.transfers(work, ids), await store.holds(work, pending))
 
 
 async def set_limits(

@@ -1,6 +1,6 @@
 """The ledger's rows and all its SQL: set-based reads under lock, one write a batch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -99,8 +99,21 @@ _TRANSFER: Final = (
 
 
 def to_account(row: Row) -> Account:
-    values = dict(row)
-    return Account(**values | {"code": Code(values["code"]), "side": Side(values["side"])})
+    return Account(
+        id=row["id"],
+        ledger=row["ledger"],
+        code=Code(row["code"]),
+        owner=row["owner"],
+        side=Side(row["side"]),
+        floor=row["floor"],
+        cap=row["cap"],
+        closed=row["closed"],
+        version=row["version"],
+        debits_pending=row["debits_pending"],
+        debits_posted=row["debits_posted"],
+        credits_pending=row["credits_pending"],
+        credits_posted=row["credits_posted"],
+    )
 
 
 def to_transfer(row: Row) -> tuple[Transfer, Result]:
@@ -122,6 +135,16 @@ async def insert_accounts(work: Work, accounts: Sequence[Account]) -> None:
     )
 
 
+_LOCK_AND_KNOWN: Final = f"""
+WITH locked AS MATERIALIZED (
+  SELECT {ACCOUNT} FROM account WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+)
+SELECT true AS account, locked.* FROM locked
+UNION ALL
+SELECT false, t.id, {", ".join(["NULL"] * 12)} FROM transfer t WHERE t.id = ANY($2::uuid[])
+"""
+
+
 async def lock_accounts(work: Work, ids: Iterable[UUID]) -> dict[UUID, Account]:
     """Lock in id order, so that no two batches wait for each other in a circle."""
     found = await work.rows(
@@ -129,6 +152,24 @@ async def lock_accounts(work: Work, ids: Iterable[UUID]) -> dict[UUID, Account]:
         list(ids),
     )
     return {row["id"]: to_account(row) for row in found}
+
+
+async def lock_accounts_and_known(
+    work: Work, ids: Collection[UUID], transfer_ids: Collection[UUID]
+) -> tuple[dict[UUID, Account], dict[UUID, tuple[Transfer, Result]]]:
+    """Lock the accounts in id order and find the ids that are known, by one statement.
+
+    A statement that waited for a lock does not see what was committed meanwhile: an id that a peer
+    committed in that time is caught by the primary key, and the batch runs again.
+    """
+    found = await work.rows(_LOCK_AND_KNOWN, list(ids), list(transfer_ids))
+    locked, known = {}, []
+    for row in found:
+        if row["account"]:
+            locked[row["id"]] = to_account(row)
+        else:
+            known.append(row["id"])
+    return locked, await transfers(work, known) if known else {}
 
 
 async def accounts(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:

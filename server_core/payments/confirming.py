@@ -124,8 +124,9 @@ class _Confirming:
             waiting = later
         touched = {attempt.intent for attempt in self._attempts}
         if touched:
-            await store.save(self._work, [self._intents[key] for key in sorted(touched)])
-            await store.insert_attempts(self._work, self._attempts)
+            await store.save_tried(
+                self._work, [self._intents[key] for key in sorted(touched)], self._attempts
+            )
         await idempotency.answer(self._work, self._kept)
         await idempotency.release(self._work, self._released)
         return [outcome for outcome in outcomes if outcome is not None]

@@ -1,7 +1,7 @@
 """Intent and attempt rows and their SQL, set-based for the hot path."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -82,6 +82,14 @@ _ATTEMPT: Final = (
     "id, intent, number, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
     " scope, key, started_at, ended_at"
 )
+_SAVE: Final = (
+    "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
+    " updated_at = u.at FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[],"
+    " $5::bigint[]) AS u(id, state, payer, attempts, at) WHERE i.id = u.id"
+)
+_intent_values: Final = attrgetter(*_INTENT.split(", "))
+_attempt_values: Final = attrgetter(*_ATTEMPT.split(", "))
+_changes: Final = attrgetter("id", "state", "payer", "attempts", "updated_at")
 
 
 def _intent(row: Row) -> Intent:
@@ -98,7 +106,7 @@ async def insert(work: Work, intent: Intent) -> None:
     await work.execute(
         f"INSERT INTO intent ({_INTENT}) VALUES"
         " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        *astuple(intent),
+        *_intent_values(intent),
     )
 
 
@@ -136,21 +144,18 @@ async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: i
 
 async def save(work: Work, intents: Sequence[Intent]) -> None:
     """Store what may change of an intent: state, payer, attempts."""
-    rows = [(i.id, i.state, i.payer, i.attempts, i.updated_at) for i in intents]
-    await work.execute(
-        "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
-        " updated_at = u.at FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[],"
-        " $5::bigint[]) AS u(id, state, payer, attempts, at) WHERE i.id = u.id",
-        *unnested(rows, 5),
-    )
+    await work.execute(_SAVE, *unnested([_changes(one) for one in intents], 5))
 
 
-async def insert_attempts(work: Work, attempts: Sequence[Attempt]) -> None:
+async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[Attempt]) -> None:
+    """Store changed intents and their new attempts, by one statement."""
     await work.execute(
-        f"INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($1::uuid[], $2::uuid[],"
-        " $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[],"
-        " $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::bigint[])",
-        *unnested([astuple(one) for one in attempts], 14),
+        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($6::uuid[],"
+        " $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],"
+        " $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::bigint[], $19::bigint[]))"
+        f" {_SAVE}",
+        *unnested([_changes(one) for one in intents], 5),
+        *unnested([_attempt_values(one) for one in attempts], 14),
     )
 
 

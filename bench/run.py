@@ -1,0 +1,16 @@
+"""`make bench`: every figure, each against a baseline of the same run; exit 1 when a goal is missed."""
+
+import sys
+
+import uvloop
+
+from bench import graphql, ledger, redemption
+
+
+def main() -> None:
+    held = [uvloop.run(ledger.main()), graphql.main(), redemption.main()]
+    sys.exit(0 if all(held) else 1)
+
+
+if __name__ == "__main__":
+    main()
