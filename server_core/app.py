@@ -19,21 +19,37 @@ from server_core.events import store as event_store
 from server_core.events import tail
 from server_core.events.bus import InProcessBus
 from server_core.idempotency import jobs as idempotency_jobs
+from server_core.idempotency import store as idempotency_store
 from server_core.ids import Ids
 from server_core.ledger import jobs as ledger_jobs
+from server_core.ledger import store as ledger_store
+from server_core.limits import store as limit_store
+from server_core.linking import store as linking_store
 from server_core.money import EXPONENTS
+from server_core.parties import store as party_store
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
+from server_core.payments import store as payment_store
 from server_core.payments.confirming import Confirmed, confirm_many
 from server_core.payments.model import Confirm, Method, Rails
 from server_core.rails.upi import UpiRail
+from server_core.sessions import store as session_store
 from server_core.settings import Settings
+from server_core.terminals import store as terminal_store
 from server_core.trust import jobs as trust_jobs
 from server_core.trust import service as trust
+from server_core.trust import store as trust_store
 from server_core.vouchers import jobs as voucher_jobs
+from server_core.vouchers import store as voucher_store
+
+STORES: Final = (
+    event_store, idempotency_store, ledger_store, limit_store, linking_store, party_store,
+    payment_store, session_store, terminal_store, trust_store, voucher_store,
+)  # fmt: skip
+"""Every slice that declares tables."""
 
 TABLES: Final = SQLModel.metadata
-"""Every slice's declared tables; a test holds the migrations to them."""
+"""What the stores declare; a test holds the migrations to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,10 @@ def test_every_error_code_is_documented_and_every_documented_one_exists() -> Non
     page = (ROOT / "docs" / "errors.md").read_text()
     documented = set(re.findall(r"^\| `([a-z_]+\.[a-z_0-9]+|internal)` \|", page, re.MULTILINE))
     source = {code for code in codes_in_source() if "." in code or code == "internal"}
-    extra = set(re.findall(r'"(http\.[a-z_]+)"', (ROOT / "bff/problems.py").read_text()))
-    assert source - documented == set(), "add them to docs/errors.md"
+    extra = {
+        code
+        for path in (ROOT / "bff").rglob("*.py")
+        for code in re.findall(r'"((?:http|graphql)\.[a-z_]+)"', path.read_text())
+    }
+    assert (source | extra) - documented == set(), "add them to docs/errors.md"
     assert documented - source - extra == set(), "docs/errors.md names what does not exist"
