@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from offline import verify
 from offline.verdicts import Verdict
-from offline.verify import conflict, link_of
-from server_core.errors import DomainError, limited
-from server_core.errors import conflict as refused_by_state
+from offline.verify import link_of
+from server_core.errors import DomainError, conflict, limited
 from server_core.terminals.model import Terminal
 from server_core.vouchers.model import Allowance, Evidence, Item, Seen, Settled, State
 
@@ -108,7 +108,7 @@ def _record_evidence(
     item: Item, known: list[Seen], allowance: Allowance, facts: Facts, judged: Judged
 ) -> None:
     """Two h at one counter, or a pair that breaks rule 9: kept once, and no new spending."""
-    found = conflict(link_of(item.signed), [one.link for one in known])
+    found = verify.conflict(link_of(item.signed), [one.link for one in known])
     if found is None:
         return
     lower, higher = sorted((found.stored_h, found.offered_h))
@@ -177,6 +177,6 @@ def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_hold
 
 
 def still_open() -> DomainError:
-    return refused_by_state(
+    return conflict(
         "vouchers.allowance_open", "this device has an allowance already: surrender it first"
     )
