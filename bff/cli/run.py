@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 from rich.panel import Panel
-from server_core.terminals import service as terminals
 
 from bff.cli.operator import OPERATOR
 from bff.cli.population import settle_in
@@ -18,6 +17,7 @@ from bff.cli.processes import Processes, call, environment_of
 from server_core.app import open_core
 from server_core.ids import public
 from server_core.settings import Settings
+from server_core.terminals import service as terminals
 
 
 @click.command()

@@ -1,12 +1,12 @@
 """`hundi terminal`: pair a shop's terminal."""
 
 import click
-from server_core.terminals import service as terminals
 
 from bff.cli.operator import OPERATOR, party_of
 from bff.cli.waiting import waits
 from server_core.app import open_core
 from server_core.settings import Settings
+from server_core.terminals import service as terminals
 
 
 @click.group()

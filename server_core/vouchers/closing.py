@@ -39,9 +39,9 @@ async def _close(work: Work, aid: bytes) -> None:
         return
     seen = (await store.seen(work, [aid])).get(aid, [])
     settled = {one.h for one in (await store.settled(work, [aid])).values()}
-    lost = [
-        one for one in seen if one.verdict == Verdict.DOUBLE_SPEND and one.link.h not in settled
-    ]
+    second = [one for one in seen if one.verdict == Verdict.DOUBLE_SPEND]
+    given_up = settled | await store.voided(work, [one.link.h for one in second])
+    lost = [one for one in second if one.link.h not in given_up]
     witnessed = [one for one in await store.witnessed(work, aid) if one.link.h not in settled]
     parting = rules.close(found, lost, witnessed, await _returnable(work, witnessed))
     closed = replace(

@@ -79,8 +79,7 @@ async def issue(
         known = await linking.own(work, actor, device)
         profile = await limits.in_force(work, "offline")
         open_ones = await _drained(work, await store.lock_party(work, party))
-        if any(one.device == device and one.state is State.ISSUED for one in open_ones):
-            raise rules.still_open()
+        rules.check_device(device, open_ones)
         rules.check_issue(cap_total, cap_each, profile, sum(one.rest for one in open_ones))
         made = _sign(
             keys, entropy, work.now_ms // 1000, party, device, known.key, currency,

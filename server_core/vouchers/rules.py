@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from offline import verify
 from offline.verdicts import Verdict
@@ -148,8 +149,9 @@ def close(
                 claims.append((one.link.h, one.payee, one.link.amount))
                 rest -= one.link.amount
     unclaimed = 0
+    paid = {h for h, _, _ in claims}
     for one in witnessed:
-        if one.link.h not in returnable:
+        if one.link.h not in returnable and one.link.h not in paid:
             part = min(one.link.amount, rest)
             unclaimed += part
             rest -= part
@@ -174,6 +176,17 @@ def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_hold
             "too much is set aside already: spend it, or give it back",
             limit=limits["holds_per_payer"],
         )
+
+
+def check_device(device: UUID, open_ones: Iterable[Allowance]) -> None:
+    """One allowance a device at a time, and none for a device that signed twice."""
+    for one in open_ones:
+        if one.device == device and one.frozen:
+            raise conflict(
+                "vouchers.frozen", "this device signed two payments with one number: link a new one"
+            )
+        if one.device == device and one.state is State.ISSUED:
+            raise still_open()
 
 
 def still_open() -> DomainError:
