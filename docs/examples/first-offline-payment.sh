@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # The first offline payment: a terminal of Kirana Corner, a device of Asha's, and QR pictures between
-# them. Between "ask" and "sync" no program here opens a connection. Run it beside `make run`.
+# them. From "ask" to "accept" no program here opens a connection. Run it beside `make run`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 ADDRESS=${HUNDI_ADDRESS:-http://127.0.0.1:8480}
-HOME_OF_HUNDI=${HUNDI_HOME:-.hundi}
-COUNTER="$HOME_OF_HUNDI/kirana-counter"
-PHONE="$HOME_OF_HUNDI/asha-phone"
+FOLDER=${HUNDI_HOME:-.hundi}
+COUNTER="$FOLDER/kirana-counter"
+PHONE="$FOLDER/asha-phone"
+REQUEST="$FOLDER/request.png"
+VOUCHER="$FOLDER/voucher.png"
 
 fail() { echo "first-offline-payment: $*" >&2; exit 1; }
 
@@ -18,49 +20,57 @@ edge() {
   echo "$said"
 }
 
-# One member of a JSON answer, or nothing: ... | pick message
+# One member of a JSON answer, or nothing: pick MEMBER ANSWER
 pick() {
-  .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1], ""))' "$1"
+  .venv/bin/python -c 'import json, sys; print(json.loads(sys.argv[2]).get(sys.argv[1], ""))' "$1" "$2"
 }
+
+# The same, and its line on the screen: tell WHO WORDS...
+tell() {
+  local who=$1 said
+  shift
+  said=$(edge "$@")
+  echo "$who: $(pick message "$said")"
+}
+
+enrolled() { .venv/bin/hundi-edge "$1" status --home "$2" > /dev/null 2>&1; }
 
 curl --silent --fail --output /dev/null --max-time 5 "$ADDRESS/health/ready" ||
   fail "nothing answers at $ADDRESS: start it with \`make run\`"
 
 # Online, once: who is who.
-if [ ! -f "$COUNTER/terminal/agent.db" ]; then
+if ! enrolled terminal "$COUNTER"; then
   PAIRING=$(.venv/bin/hundi terminal pair --merchant "Kirana Corner")
-  edge terminal enrol "$PAIRING" --server "$ADDRESS" --home "$COUNTER" | pick message
+  tell "online, terminal" terminal enrol "$PAIRING" --server "$ADDRESS" --home "$COUNTER"
 fi
 HUNDI_SESSION=$(.venv/bin/hundi session issue --party Asha --role payer --aal 2)
 export HUNDI_SESSION
-if [ ! -f "$PHONE/payer/agent.db" ]; then
-  edge payer enrol --server "$ADDRESS" --label "Asha's phone" --home "$PHONE" | pick message
+if ! enrolled payer "$PHONE"; then
+  tell "online, device" payer enrol --server "$ADDRESS" --label "Asha's phone" --home "$PHONE"
 fi
 
 # Online: money set aside, so that it can be spent with no network.
 HELD=$(edge payer status --home "$PHONE")
-LEFT=$(pick left <<< "$HELD")
+LEFT=$(pick left "$HELD")
 if [ "${LEFT:-0}" -lt 15000 ]; then
-  if [ "$(pick state <<< "$HELD")" = active ]; then
-    edge payer surrender --home "$PHONE" | pick message
+  if [ "$(pick state "$HELD")" = active ]; then
+    tell "online, device" payer surrender --home "$PHONE"
   fi
-  edge payer allowance --total 1000 --each 500 --home "$PHONE" | pick message
+  tell "online, device" payer allowance --total 1000 --each 500 --home "$PHONE"
 fi
-edge terminal sync --home "$COUNTER" > /dev/null
+tell "online, terminal" terminal sync --home "$COUNTER"
 
 # Offline: three programs and two pictures.
-edge terminal ask 150 --home "$COUNTER" --png "$HOME_OF_HUNDI/request.png" | pick message
-edge payer pay "$HOME_OF_HUNDI/request.png" --yes --home "$PHONE" --png "$HOME_OF_HUNDI/voucher.png" |
-  pick message
-SAID=$(edge terminal accept "$HOME_OF_HUNDI/voucher.png" --home "$COUNTER")
-[ "$(pick code <<< "$SAID")" = OV_ACCEPTED ] || fail "the terminal says: $SAID"
-echo "At the counter: $(pick message <<< "$SAID")"
+tell "offline, terminal" terminal ask 150 --home "$COUNTER" --png "$REQUEST"
+tell "offline, device" payer pay "$REQUEST" --yes --home "$PHONE" --png "$VOUCHER"
+SAID=$(edge terminal accept "$VOUCHER" --home "$COUNTER")
+[ "$(pick code "$SAID")" = OV_ACCEPTED ] || fail "the terminal says: $SAID"
+echo "offline, terminal: $(pick message "$SAID")"
 
 # Online again: settled once; a second sync settles nothing.
-SAID=$(edge terminal sync --home "$COUNTER")
-[ "$(pick settled_count <<< "$SAID")" = 1 ] || fail "the sync says: $SAID"
-pick message <<< "$SAID"
-SAID=$(edge terminal sync --home "$COUNTER")
-[ "$(pick settled_count <<< "$SAID")" = 0 ] || fail "the second sync says: $SAID"
-echo "A second sync settles nothing more."
-edge payer status --home "$PHONE" | pick message
+for expected in 1 0; do
+  SAID=$(edge terminal sync --home "$COUNTER")
+  [ "$(pick settled_count "$SAID")" = "$expected" ] || fail "the sync says: $SAID"
+  echo "online, terminal: $(pick message "$SAID")"
+done
+tell "device" payer status --home "$PHONE"

@@ -23,6 +23,10 @@ MAJOR: Final = "18"
 OWNER: Final = "hundi"
 _NOBODY: Final = 65534
 _TIMEOUT_S: Final = 60
+_LENT: Final = (
+    f"--reuid={_NOBODY} --regid={_NOBODY} --clear-groups --securebits=+no_setuid_fixup"
+    " --inh-caps=+dac_override --ambient-caps=+dac_override"
+)
 
 
 class EmbeddedError(RuntimeError):
@@ -106,14 +110,11 @@ def _server_uid() -> int:
 def _run(command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run one of the wheel's programs; PostgreSQL refuses root, so root lends it `nobody`.
 
-    The one capability keeps a checkout below a private folder (/root, mktemp -d) readable to it.
+    The one capability keeps a checkout below a private folder (a home, mktemp -d) readable to it;
+    without the secure bit access(2), by which initdb looks for its siblings, would not count it.
     """
     if os.geteuid() == 0:
-        lend = f"--reuid={_NOBODY} --regid={_NOBODY} --clear-groups"
-        command = [
-            "setpriv", *lend.split(), "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
-            *command,
-        ]  # fmt: skip
+        command = ["setpriv", *_LENT.split(), *command]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     done = subprocess.run(  # noqa: S603 - our own binaries, no shell
         command,

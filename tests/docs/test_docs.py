@@ -233,6 +233,5 @@ def test_the_map_has_every_package_and_every_room_of_its_own() -> None:
         for path in (ROOT / "server_core").glob("*/*.py")
         if path.stem not in usual and path.parent.name not in {"db", "events", "rails", "sandbox"}
     }
-    named = {row[0].strip("`") for row in table(text, "room") if "/" in row[0]}
-    named |= {row[0].strip("`") for row in table(text.partition("| room |")[2], "room")}
+    named = {row[0].strip("`") for row in table(text, "room of its own")}
     assert named == rooms

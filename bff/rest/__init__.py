@@ -1,1 +1,0 @@
-"""The core API over plain HTTP, one file a noun."""
