@@ -7,6 +7,7 @@ import click
 import structlog
 
 from bff.cli import demo, ledger, parties, run, sandbox, schema, serve, sessions, terminals
+from devices.keystore.port import KeyStoreError
 from server_core.db.embedded import EmbeddedError
 from server_core.errors import DomainError
 
@@ -20,7 +21,7 @@ class _Group(click.Group):
         except DomainError as refused:
             click.echo(f"hundi: {refused.message} ({refused.code})", err=True)
             sys.exit(1)
-        except EmbeddedError as error:
+        except (EmbeddedError, KeyStoreError) as error:
             click.echo(f"hundi: {error}", err=True)
             sys.exit(1)
 

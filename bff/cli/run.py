@@ -84,7 +84,7 @@ def _enrol(environment: dict[str, str], home: Path, address: str, pairing: str) 
 def _welcome(settings: Settings, address: str, shop_home: Path) -> Panel:
     return Panel(
         f"GraphQL      {address}/graphql\n"
-        f"REST         {address}/schema (OpenAPI)\n"
+        f"OpenAPI      {address}/schema\n"
         f"health       {address}/health/ready\n"
         f"upi-core     {settings.upi_url}/upi/admin/help\n"
         f"terminal     {shop_home} (of Chai Point)\n"

@@ -33,19 +33,17 @@ tell() {
   echo "$who: $(pick message "$said")"
 }
 
-enrolled() { .venv/bin/hundi-edge "$1" status --home "$2" > /dev/null 2>&1; }
-
 curl --silent --fail --output /dev/null --max-time 5 "$ADDRESS/health/ready" ||
   fail "nothing answers at $ADDRESS: start it with \`make run\`"
 
 # Online, once: who is who.
-if ! enrolled terminal "$COUNTER"; then
+if ! .venv/bin/hundi-edge terminal status --home "$COUNTER" > /dev/null 2>&1; then
   PAIRING=$(.venv/bin/hundi terminal pair --merchant "Kirana Corner")
   tell "online, terminal" terminal enrol "$PAIRING" --server "$ADDRESS" --home "$COUNTER"
 fi
 HUNDI_SESSION=$(.venv/bin/hundi session issue --party Asha --role payer --aal 2)
 export HUNDI_SESSION
-if ! enrolled payer "$PHONE"; then
+if ! .venv/bin/hundi-edge payer status --home "$PHONE" > /dev/null 2>&1; then
   tell "online, device" payer enrol --server "$ADDRESS" --label "Asha's phone" --home "$PHONE"
 fi
 

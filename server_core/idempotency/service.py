@@ -34,6 +34,11 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
     return found
 
 
+async def hold(work: Work, claims: Sequence[Claim]) -> None:
+    """Lock the keys' rows, so that later locks of this Work come after them."""
+    await store.lock(work, [(one.scope, one.key) for one in claims])
+
+
 async def take_over(work: Work, one: Claim, running: Running) -> int | None:
     """The next fence if the lease has run out, else None. The row is locked by `claim`."""
     if work.now_ms < running.until:
@@ -44,9 +49,9 @@ async def take_over(work: Work, one: Claim, running: Running) -> int | None:
 async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
     """Store what was answered; `release` instead what must not be kept."""
     if answers:
-        await store.answer(work, [(c.scope, c.key, value) for c, value in answers])
+        await store.answer(work, answers)
 
 
 async def release(work: Work, claims: Sequence[Claim]) -> None:
     if claims:
-        await store.release(work, [(one.scope, one.key) for one in claims])
+        await store.release(work, claims)

@@ -75,21 +75,26 @@ async def take_over(work: Work, scope: str, key: str) -> int:
     )
 
 
-async def answer(work: Work, answers: Sequence[tuple[str, str, Any]]) -> None:
+async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
+    """Store answers; a key that was forgotten and used for another request since is left alone."""
+    rows = [(one.scope, one.key, one.verb, one.body, value) for one, value in answers]
     await work.execute(
         "UPDATE idempotency i SET state = 'done', answer = u.answer"
-        " FROM unnest($1::text[], $2::text[], $3::jsonb[]) AS u(scope, key, answer)"
-        " WHERE i.scope = u.scope AND i.key = u.key",
-        *unnested(answers, 3),
+        " FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::jsonb[])"
+        " AS u(scope, key, verb, body, answer)"
+        " WHERE i.scope = u.scope AND i.key = u.key AND i.verb = u.verb AND i.body = u.body",
+        *unnested(rows, 5),
     )
 
 
-async def release(work: Work, keys: Sequence[tuple[str, str]]) -> None:
+async def release(work: Work, claims: Sequence[Claim]) -> None:
     """Forget claims whose command was refused without an effect worth keeping."""
+    rows = [(one.scope, one.key, one.verb, one.body) for one in claims]
     await work.execute(
-        "DELETE FROM idempotency i USING unnest($1::text[], $2::text[]) AS u(scope, key)"
-        " WHERE i.scope = u.scope AND i.key = u.key",
-        *unnested(keys, 2),
+        "DELETE FROM idempotency i USING unnest($1::text[], $2::text[], $3::text[], $4::bytea[])"
+        " AS u(scope, key, verb, body)"
+        " WHERE i.scope = u.scope AND i.key = u.key AND i.verb = u.verb AND i.body = u.body",
+        *unnested(rows, 4),
     )
 
 

@@ -9,12 +9,32 @@ from server_core.db.work import Emitted
 from server_core.errors import DomainError, Kind, conflict
 from server_core.idempotency import rules as keys
 from server_core.idempotency.model import Claim
-from server_core.payments.model import Attempt, AttemptState, Intent
+from server_core.payments.model import Attempt, AttemptState, Confirm, Intent
 
 
 def claim_of(verb: str, actor: Actor, key: str, body: dict[str, Any]) -> Claim:
     return Claim(
         scope=str(actor.party), key=keys.check_key(key), verb=verb, body=keys.body_hash(body)
+    )
+
+
+def claim_of_confirm(command: Confirm) -> Claim:
+    return claim_of(
+        "payment.confirm",
+        command.actor,
+        command.key,
+        {"intent": command.intent, "method": command.method, "vpa": command.payer_vpa},
+    )
+
+
+def claim_of_attempt(attempt: Attempt) -> Claim:
+    """The claim that began the attempt, made again from it: its answer is for that request alone."""
+    body = {"intent": attempt.intent, "method": attempt.method, "vpa": attempt.payer_vpa}
+    return Claim(
+        scope=attempt.scope,
+        key=attempt.key,
+        verb="payment.confirm",
+        body=keys.body_hash(body),
     )
 
 

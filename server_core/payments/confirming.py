@@ -44,15 +44,7 @@ async def confirm_many(
     work: Work, commands: Sequence[Confirm], *, connected: Collection[str] = ()
 ) -> list[Confirmed | DomainError]:
     """Transaction 1 of every confirm in the batch, decided one by one, written set-based."""
-    claims = [
-        answers.claim_of(
-            "payment.confirm",
-            one.actor,
-            one.key,
-            {"intent": one.intent, "method": one.method, "vpa": one.payer_vpa},
-        )
-        for one in commands
-    ]
+    claims = [answers.claim_of_confirm(one) for one in commands]
     found = await idempotency.claim(work, claims)
     outcomes: list[Confirmed | DomainError | None] = [None] * len(commands)
     fresh = [i for i, what in enumerate(found) if isinstance(what, Fresh)]

@@ -6,7 +6,6 @@ from uuid import UUID
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
 from server_core.idempotency import service as idempotency
-from server_core.idempotency.model import Claim
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
 from server_core.payments import answers, rules, store
@@ -38,6 +37,8 @@ async def _land(
     known = await store.attempt(work, attempt_id)
     if known is None:
         raise rules.unknown_intent()
+    claim = answers.claim_of_attempt(known)
+    await idempotency.hold(work, [claim])  # keys before intents, as every confirm locks them
     intent = (await store.lock(work, [known.intent]))[known.intent]
     attempt = await store.attempt(work, attempt_id) or known
     if attempt.state not in OPEN:
@@ -66,8 +67,10 @@ async def _land(
         name = "payment.succeeded" if paid else "payment.attempt_failed"
         work.emit(answers.event(name, intent, SYSTEM, attempt))
         said = answers.said(intent) if paid else answers.said_no(answers.declined(attempt))
-    claim = Claim(scope=attempt.scope, key=attempt.key, verb="payment.confirm", body=b"")
-    await idempotency.answer(work, [(claim, said)])
+    if attempt.state is AttemptState.NOT_SENT:
+        await idempotency.release(work, [claim])  # nothing was decided: the key may try again
+    else:
+        await idempotency.answer(work, [(claim, said)])
     return intent, attempt
 
 

@@ -79,7 +79,8 @@ async def issue(
         known = await linking.own(work, actor, device)
         profile = await limits.in_force(work, "offline")
         open_ones = await _drained(work, await store.lock_party(work, party))
-        rules.check_device(device, open_ones)
+        frozen = await store.is_frozen(work, party, device)
+        rules.check_device(device, open_ones, frozen=frozen)
         rules.check_issue(cap_total, cap_each, profile, sum(one.rest for one in open_ones))
         made = _sign(
             keys, entropy, work.now_ms // 1000, party, device, known.key, currency,

@@ -7,7 +7,7 @@ from uuid import UUID
 from offline import verify
 from offline.verdicts import Verdict
 from offline.verify import link_of
-from server_core.errors import DomainError, conflict, limited
+from server_core.errors import conflict, limited
 from server_core.terminals.model import Terminal
 from server_core.vouchers.model import Allowance, Evidence, Item, Seen, Settled, State
 
@@ -178,18 +178,13 @@ def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_hold
         )
 
 
-def check_device(device: UUID, open_ones: Iterable[Allowance]) -> None:
-    """One allowance a device at a time, and none for a device that signed twice."""
-    for one in open_ones:
-        if one.device == device and one.frozen:
-            raise conflict(
-                "vouchers.frozen", "this device signed two payments with one number: link a new one"
-            )
-        if one.device == device and one.state is State.ISSUED:
-            raise still_open()
-
-
-def still_open() -> DomainError:
-    return conflict(
-        "vouchers.allowance_open", "this device has an allowance already: surrender it first"
-    )
+def check_device(device: UUID, open_ones: Iterable[Allowance], *, frozen: bool) -> None:
+    """One allowance a device at a time, and none for who signed twice."""
+    if frozen:
+        raise conflict(
+            "vouchers.frozen", "two payments were signed with one number: an operator must look"
+        )
+    if any(one.device == device and one.state is State.ISSUED for one in open_ones):
+        raise conflict(
+            "vouchers.allowance_open", "this device has an allowance already: surrender it first"
+        )

@@ -86,6 +86,18 @@ async def lock_party(work: Work, party: UUID) -> list[Allowance]:
     return [_allowance(row) for row in found]
 
 
+async def is_frozen(reader: Reader, party: UUID, device: UUID) -> bool:
+    """Whether the payer has a frozen allowance that is not closed, or the device ever had one."""
+    return bool(
+        await reader.value(
+            "SELECT EXISTS (SELECT 1 FROM allowance WHERE party = $1 AND frozen"
+            " AND (state <> 'closed' OR device = $2))",
+            party,
+            device,
+        )
+    )
+
+
 async def save(work: Work, allowances: Sequence[Allowance]) -> None:
     rows = [
         (a.aid, a.state, a.frozen, a.settled, a.claimed, a.unclaimed, a.returned)

@@ -105,9 +105,25 @@ async def test_a_decline_gives_everything_back_and_may_be_tried_again(world, rai
 
 async def test_what_never_left_may_be_tried_again(world, no_network, rails) -> None:
     intent = await world.ask()
-    said = await refused(world.confirm(by_bank(world, intent), no_network))
+    command = by_bank(world, intent)
+    said = await refused(world.confirm(command, no_network))
     assert said.code == "payments.rail_unavailable"
-    assert (await world.confirm(by_bank(world, intent), rails)).state is State.SUCCEEDED
+    assert (await world.confirm(command, rails)).state is State.SUCCEEDED  # the key is free
+    assert await world.balance(world.shop) == 15_000
+
+
+async def test_a_late_landing_leaves_a_key_that_was_used_anew(world, rails) -> None:
+    intent, other = await world.ask(), await world.ask(amount=200)
+    command = by_bank(world, intent, "deemed@okbank")
+    await world.confirm(command, rails)
+    async with world.db.work() as work:
+        await work.execute("DELETE FROM idempotency")  # its time is over
+    second = world.pay(other, key=command.key)
+    paid = await world.confirm(second)
+    world.db.clock.advance(3_600_000)
+    await jobs.reconcile(world.db, rails)
+    assert (await stands(world, intent))[0].state is State.SUCCEEDED
+    assert await world.confirm(second) == paid
 
 
 @pytest.mark.parametrize("vpa", ["deemed@okbank", "timeout@okbank", "garbage@okbank"])
