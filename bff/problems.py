@@ -71,6 +71,7 @@ def broken(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 HANDLERS: Final[dict[Any, Any]] = {
     DomainError: refused,
     msgspec.DecodeError: lambda _, error: problem(400, "http.malformed", str(error)),
+    RecursionError: lambda *_: problem(400, "http.malformed", "the body is nested too deeply"),
     HTTPException: malformed,
     Exception: broken,
 }

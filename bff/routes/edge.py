@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 
 from bff.auth import actor_of, core_of
 from offline.sync import MAX_REQUEST
@@ -88,7 +89,7 @@ async def nonce(request: Asked) -> dict[str, Any]:
 
 
 @post("/edge/terminals/enrol", status_code=200)
-async def enrol_terminal(request: Asked, data: EnrolTerminal) -> dict[str, str]:
+async def enrol_terminal(request: Asked, data: JSONBody[EnrolTerminal]) -> dict[str, str]:
     """Answer a pairing code with the terminal's certificate and whom it trusts."""
     core = core_of(request)
     async with core.db.work() as work:
@@ -130,7 +131,7 @@ async def me(request: Asked) -> dict[str, Any]:
 
 
 @post("/edge/devices/enrol", status_code=200)
-async def enrol_device(request: Asked, data: EnrolDevice) -> dict[str, str]:
+async def enrol_device(request: Asked, data: JSONBody[EnrolDevice]) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
     async with core.db.work() as work:
         device = await linking.link(
@@ -151,7 +152,7 @@ async def enrol_device(request: Asked, data: EnrolDevice) -> dict[str, str]:
 
 
 @post("/edge/allowances", status_code=200)
-async def take_allowance(request: Asked, data: TakeAllowance) -> dict[str, str]:
+async def take_allowance(request: Asked, data: JSONBody[TakeAllowance]) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
     made = await vouchers.issue(
         core.db,
@@ -168,7 +169,7 @@ async def take_allowance(request: Asked, data: TakeAllowance) -> dict[str, str]:
 
 
 @post("/edge/allowances/surrender", status_code=200)
-async def surrender(request: Asked, data: Surrender) -> dict[str, str]:
+async def surrender(request: Asked, data: JSONBody[Surrender]) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
     state = await vouchers.surrender(
         core.db,
@@ -183,13 +184,13 @@ async def surrender(request: Asked, data: Surrender) -> dict[str, str]:
 
 
 @post("/edge/vouchers/witness", status_code=200, request_max_body_size=MAX_REQUEST)
-async def witness(request: Asked, data: Witness) -> dict[str, int]:
+async def witness(request: Asked, data: JSONBody[Witness]) -> dict[str, int]:
     core, actor = core_of(request), await actor_of(request)
     return {"recorded": await vouchers.witness(core.db, core.trust, actor, data.vouchers)}
 
 
 @post("/edge/voids", status_code=200)
-async def hand_in(request: Asked, data: HandIn) -> dict[str, str]:
+async def hand_in(request: Asked, data: JSONBody[HandIn]) -> dict[str, str]:
     """Take a signed void from whoever holds it: its signatures are its authority."""
     core = core_of(request)
     return {"state": await vouchers.hand_in(core.db, core.trust, data.void)}

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, post
 from litestar.datastructures import Cookie
+from litestar.params import JSONBody
 
 from bff.auth import COOKIE, actor_of, check_origin, core_of
 from server_core.sessions import service as sessions
@@ -16,7 +17,7 @@ class OpenLink(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @post("/session/link", status_code=204)
-async def open_link(request: Request[Any, Any, Any], data: OpenLink) -> Response[None]:
+async def open_link(request: Request[Any, Any, Any], data: JSONBody[OpenLink]) -> Response[None]:
     """Turn a one-time code into a session cookie; sessions.link_used for any other code."""
     check_origin(request)
     core = core_of(request)
