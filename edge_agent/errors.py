@@ -1,6 +1,6 @@
 """How the agent says no: a technical failure with a stable code, or a verdict of the protocol."""
 
-from offline.verdicts import Verdict, operator_sentence
+from offline.verdicts import Verdict
 
 
 class AgentError(Exception):
@@ -19,7 +19,3 @@ class VerdictError(Exception):
         super().__init__(f"{verdict}: {detail}" if detail else str(verdict))
         self.verdict = verdict
         self.detail = detail
-
-    @property
-    def sentence(self) -> str:
-        return operator_sentence(self.verdict)

@@ -233,9 +233,6 @@ class TerminalStore:
     def voided(self, h: bytes) -> VoidedRow | None:
         return next(iter(self._voided(_VOIDED + " WHERE h = ?", (h,))), None)
 
-    def voided_list(self, limit: int) -> list[VoidedRow]:
-        return self._voided(_VOIDED + " ORDER BY voided_at_s DESC, seq DESC LIMIT ?", (limit,))
-
     def _voided(self, sql: str, values: Values) -> list[VoidedRow]:
         rows: list[Values] = self.db.read(sql, values)
         return [VoidedRow(**dict(zip(VoidedRow.__slots__, r, strict=True))) for r in rows]

@@ -72,11 +72,6 @@ class Reader:
     async def value(self, sql: str, *values: object) -> Any:
         return await self._connection.fetchval(sql, *values)
 
-    @asynccontextmanager
-    async def cursor(self, sql: str, *values: object) -> AsyncIterator[AsyncIterator[Row]]:
-        """Stream a large answer inside `Database.snapshot`."""
-        yield self._connection.cursor(sql, *values, prefetch=5000)
-
 
 class Work(Reader):
     """One transaction. Made by Database only."""

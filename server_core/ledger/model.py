@@ -86,12 +86,6 @@ class Account:
         taken = self.debits_pending if self.side is Side.CREDIT else self.credits_pending
         return self.balance - taken
 
-    @property
-    def potential(self) -> int:
-        """What the balance would be if all that is pending towards it came."""
-        coming = self.credits_pending if self.side is Side.CREDIT else self.debits_pending
-        return self.balance + coming
-
 
 def account_id(code: Code, owner: object, currency: str) -> UUID:
     """An account's id is what it is for: `wallet`, a party and a currency name one account."""

@@ -6,7 +6,6 @@ from typing import Final, TypeVar
 from uuid import UUID
 
 from server_core.ledger.model import (
-    FINE,
     MAX_TOTAL,
     Account,
     Hold,
@@ -375,7 +374,3 @@ def _leaving(totals: Totals) -> int:
 def _potential(totals: Totals) -> int:
     credit = totals.account.side is Side.CREDIT
     return _position(totals) + (totals.credits_pending if credit else totals.debits_pending)
-
-
-def all_fine(outcomes: Sequence[Outcome]) -> bool:
-    return all(outcome.result in FINE for outcome in outcomes)

@@ -75,14 +75,6 @@ async def mine(reader: Reader, actor: Actor) -> list[Device]:
     return await store.of_party(reader, actor.party) if actor.party else []
 
 
-async def revoke(work: Work, actor: Actor, device: UUID) -> Device:
-    """End a device; its open allowance is frozen by whoever wires this (see vouchers)."""
-    found = await own(work, actor, device)
-    await store.revoke(work, found.id)
-    work.emit(_event("device.revoked", found, actor))
-    return found
-
-
 def _event(name: str, device: Device, actor: Actor) -> Emitted:
     return Emitted(
         aggregate_type="device",
