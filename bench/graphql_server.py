@@ -36,7 +36,7 @@ from server_core.payments.model import Create, Intent, Method
 from server_core.sessions import service as sessions
 from server_core.settings import Settings
 
-PAYERS = 50
+PAYERS = SHOPS = 200
 _fixed: list[Intent] = []
 
 
@@ -61,9 +61,12 @@ SCHEMA = strawberry.Schema(
 
 
 async def populate(core: Core, n: int) -> tuple[list[str], list[str]]:
-    """Funded payers with their tokens, and `n` intents that wait to be confirmed."""
+    """Funded payers with their tokens, and `n` intents of as many shops that wait for a payer."""
     async with core.db.work() as work:
-        shop = await parties.add(work, OPERATOR, kind=Kind.MERCHANT, name="Shop")
+        shops = [
+            await parties.add(work, OPERATOR, kind=Kind.MERCHANT, name=f"Shop {i}")
+            for i in range(SHOPS)
+        ]
         tokens = []
         for i in range(PAYERS):
             payer = await parties.add(work, OPERATOR, kind=Kind.PERSON, name=f"Payer {i}")
@@ -77,9 +80,10 @@ async def populate(core: Core, n: int) -> tuple[list[str], list[str]]:
                 amount=10**9,
             )
             await ledger.post(work, [fund])
-    actor = Actor(party=shop.id, role=Role.MERCHANT)
 
     async def ask(i: int) -> str:
+        shop = shops[i % SHOPS]
+        actor = Actor(party=shop.id, role=Role.MERCHANT)
         intent = await payments.create(
             core.db, Create(actor=actor, key=f"c{i}", payee=shop.id, amount=10, currency="INR")
         )

@@ -8,13 +8,14 @@ by one, so that a poisoned one fails alone.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from server_core.db.work import Database, Work
 from server_core.errors import DomainError, limited, unavailable
 
 Command = TypeVar("Command")
 Result = TypeVar("Result")
+_TURNS: Final = 8
 RunMany = Callable[[Work, Sequence[Command]], Awaitable[Sequence[Result | DomainError]]]
 
 
@@ -63,13 +64,24 @@ class Batch(Generic[Command, Result]):
             await asyncio.gather(*self._tasks)
 
     async def _drain(self) -> None:
-        await self._database.clock.sleep(0)  # one turn of the loop, so that peers may join
         while self._queue:
+            await self._join()
             count = min(self._limit, len(self._queue))
             taken = [self._queue.popleft() for _ in range(count)]
-            if not await self._commit(taken):
+            if taken and not await self._commit(taken):
                 for one in taken:
                     await self._commit([one])
+
+    async def _join(self) -> None:
+        """Let peers that are on their way join: a few turns of the loop, while the queue grows.
+
+        A commit costs much the same for one command as for twenty.
+        """
+        for _ in range(_TURNS):
+            before = len(self._queue)
+            await self._database.clock.sleep(0)
+            if len(self._queue) in {before, 0} or len(self._queue) >= self._limit:
+                return
 
     async def _commit(self, taken: list[tuple[Command, asyncio.Future[Result]]]) -> bool:
         """Run and commit `taken`; False when it failed as a group and must run one by one."""

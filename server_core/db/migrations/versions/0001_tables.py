@@ -447,7 +447,7 @@ def upgrade() -> None:
         sa.Column("wire", sa.LargeBinary(), nullable=False),
         sa.Column("tries", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("applied_at", sa.BigInteger(), autoincrement=False, nullable=True),
-        sa.PrimaryKeyConstraint("h"),
+        sa.PrimaryKeyConstraint("h", "terminal", name="voucher_void_pkey"),
     )
     op.create_index("voucher_void_aid", "voucher_void", ["aid"], unique=False)
     op.create_index(
