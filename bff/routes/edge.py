@@ -2,21 +2,23 @@
 
 import base64
 import binascii
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody
 
 from bff.auth import actor_of, core_of
 from offline.sync import MAX_REQUEST
+from server_core.db.work import Work
 from server_core.errors import invalid
 from server_core.ids import parse, public
 from server_core.linking import service as linking
+from server_core.linking.store import Device
 from server_core.money import parse_minor
 from server_core.parties import service as parties
 from server_core.terminals import service as terminals
+from server_core.terminals.model import Terminal
 from server_core.vouchers import service as vouchers
 
 _CBOR = "application/cbor"
@@ -81,6 +83,14 @@ def unb64(text: str, field: str) -> bytes:
     return data
 
 
+Body = TypeVar("Body", bound=_Body)
+
+
+async def read(request: Asked, shape: type[Body]) -> Body:
+    """The JSON body, strictly: the framework's own reading takes "1" for 1. Raises http.malformed."""
+    return msgspec.json.decode(await request.body(), type=shape)
+
+
 @post("/edge/nonce", status_code=200)
 async def nonce(request: Asked) -> dict[str, Any]:
     core = core_of(request)
@@ -89,19 +99,25 @@ async def nonce(request: Asked) -> dict[str, Any]:
 
 
 @post("/edge/terminals/enrol", status_code=200)
-async def enrol_terminal(request: Asked, data: JSONBody[EnrolTerminal]) -> dict[str, str]:
+async def enrol_terminal(request: Asked) -> dict[str, str]:
     """Answer a pairing code with the terminal's certificate and whom it trusts."""
     core = core_of(request)
-    async with core.db.work() as work:
-        terminal = await terminals.enrol(
+    data = await read(request, EnrolTerminal)
+    key, proof = unb64(data.key, "key"), unb64(data.proof, "proof")
+    server_nonce = unb64(data.server_nonce, "server_nonce")
+
+    async def do(work: Work) -> Terminal:
+        return await terminals.enrol(
             work,
             core.entropy,
             core.trust,
             code=data.code,
-            key=unb64(data.key, "key"),
-            nonce=unb64(data.server_nonce, "server_nonce"),
-            proof=unb64(data.proof, "proof"),
+            key=key,
+            nonce=server_nonce,
+            proof=proof,
         )
+
+    terminal = await core.db.transact(do)
     return {
         "terminal": b64(terminal.id),
         "payee": b64(terminal.payee),
@@ -131,19 +147,25 @@ async def me(request: Asked) -> dict[str, Any]:
 
 
 @post("/edge/devices/enrol", status_code=200)
-async def enrol_device(request: Asked, data: JSONBody[EnrolDevice]) -> dict[str, str]:
+async def enrol_device(request: Asked) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
-    async with core.db.work() as work:
-        device = await linking.link(
+    data = await read(request, EnrolDevice)
+    key, proof = unb64(data.key, "key"), unb64(data.proof, "proof")
+    server_nonce = unb64(data.server_nonce, "server_nonce")
+
+    async def do(work: Work) -> Device:
+        return await linking.link(
             work,
             core.trust,
             actor,
-            key=unb64(data.key, "key"),
+            key=key,
             tier=data.tier,
             label=data.label,
-            nonce=unb64(data.server_nonce, "server_nonce"),
-            proof=unb64(data.proof, "proof"),
+            nonce=server_nonce,
+            proof=proof,
         )
+
+    device = await core.db.transact(do)
     return {
         "device": public("dev", device.id),
         "root_key": b64(core.trust.root_key),
@@ -152,8 +174,9 @@ async def enrol_device(request: Asked, data: JSONBody[EnrolDevice]) -> dict[str,
 
 
 @post("/edge/allowances", status_code=200)
-async def take_allowance(request: Asked, data: JSONBody[TakeAllowance]) -> dict[str, str]:
+async def take_allowance(request: Asked) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
+    data = await read(request, TakeAllowance)
     made = await vouchers.issue(
         core.db,
         core.trust,
@@ -169,8 +192,9 @@ async def take_allowance(request: Asked, data: JSONBody[TakeAllowance]) -> dict[
 
 
 @post("/edge/allowances/surrender", status_code=200)
-async def surrender(request: Asked, data: JSONBody[Surrender]) -> dict[str, str]:
+async def surrender(request: Asked) -> dict[str, str]:
     core, actor = core_of(request), await actor_of(request)
+    data = await read(request, Surrender)
     state = await vouchers.surrender(
         core.db,
         actor,
@@ -184,15 +208,17 @@ async def surrender(request: Asked, data: JSONBody[Surrender]) -> dict[str, str]
 
 
 @post("/edge/vouchers/witness", status_code=200, request_max_body_size=MAX_REQUEST)
-async def witness(request: Asked, data: JSONBody[Witness]) -> dict[str, int]:
+async def witness(request: Asked) -> dict[str, int]:
     core, actor = core_of(request), await actor_of(request)
+    data = await read(request, Witness)
     return {"recorded": await vouchers.witness(core.db, core.trust, actor, data.vouchers)}
 
 
 @post("/edge/voids", status_code=200)
-async def hand_in(request: Asked, data: JSONBody[HandIn]) -> dict[str, str]:
+async def hand_in(request: Asked) -> dict[str, str]:
     """Take a signed void from whoever holds it: its signatures are its authority."""
     core = core_of(request)
+    data = await read(request, HandIn)
     return {"state": await vouchers.hand_in(core.db, core.trust, data.void)}
 
 

@@ -36,7 +36,9 @@ async def link(
     if actor.role is not Role.PAYER or actor.party is None:
         raise denied("linking.role", "only a payer links a device")
     if tier not in TIERS:
-        raise invalid("linking.tier", f"tier must be one of {', '.join(TIERS)}", field="tier")
+        raise invalid(
+            "linking.tier", f"tier must be one of {', '.join(sorted(TIERS))}", field="tier"
+        )
     if not 1 <= len(label) <= MAX_LABEL or not label.isprintable():
         raise invalid("linking.label", f"label must be 1 to {MAX_LABEL} characters", field="label")
     await trust.use_nonce(work, keys, nonce)
@@ -63,16 +65,28 @@ async def link(
     return device
 
 
-async def own(reader: Reader, actor: Actor, device: UUID) -> Device:
-    """The actor's live device; a foreign or revoked one answers as if it did not exist."""
-    found = await store.get(reader, device)
-    if found is None or found.party != actor.party or found.revoked_at is not None:
-        raise not_found("linking.unknown", "no such device", field="device")
-    return found
+async def lock_own(work: Work, actor: Actor, device: UUID) -> Device:
+    """The actor's live device, with all of its party's locked: what counts over them waits its turn.
+
+    A foreign or revoked one answers as if it did not exist.
+    """
+    if actor.party is not None:
+        for found in await store.lock_of_party(work, actor.party):
+            if found.id == device and found.revoked_at is None:
+                return found
+    raise not_found("linking.unknown", "no such device", field="device")
 
 
 async def mine(reader: Reader, actor: Actor) -> list[Device]:
     return await store.of_party(reader, actor.party) if actor.party else []
+
+
+async def revoke(work: Work, actor: Actor, device: UUID) -> Device:
+    """End a device. `vouchers.revoke_device` also stops what was issued to it."""
+    found = await lock_own(work, actor, device)
+    await store.revoke(work, found.id)
+    work.emit(_event("device.revoked", found, actor))
+    return found
 
 
 def _event(name: str, device: Device, actor: Actor) -> Emitted:

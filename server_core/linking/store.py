@@ -67,3 +67,20 @@ async def of_party(reader: Reader, party: UUID) -> list[Device]:
         f"SELECT {_COLUMNS} FROM device WHERE party = $1 ORDER BY linked_at, id LIMIT 100", party
     )
     return [Device(**dict(row)) for row in found]
+
+
+async def lock_of_party(work: Work, party: UUID) -> list[Device]:
+    found = await work.rows(
+        f"SELECT {_COLUMNS} FROM device WHERE party = $1 ORDER BY id LIMIT 1000 FOR UPDATE", party
+    )
+    return [Device(**dict(row)) for row in found]
+
+
+async def revoke(work: Work, device: UUID) -> bool:
+    return bool(
+        await work.execute(
+            "UPDATE device SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL",
+            device,
+            work.now_ms,
+        )
+    )

@@ -1,6 +1,8 @@
 """Pair, enrol, find and quarantine terminals."""
 
 import hashlib
+from collections.abc import Collection
+from dataclasses import replace
 from uuid import UUID
 
 from devices.entropy import Entropy
@@ -73,7 +75,8 @@ async def enrol(
             terminal_key=key,
             name=party.name,
             mcc=int(party.mcc),
-            not_after=work.now_ms // 1000 + CERTIFICATE_LIFE_S,
+            # A certificate is worth nothing without the key that signed it.
+            not_after=min(work.now_ms // 1000 + CERTIFICATE_LIFE_S, keys.not_after),
         )
     )
     terminal = Terminal(
@@ -112,6 +115,10 @@ async def get(reader: Reader, terminal: bytes) -> Terminal:
     return found
 
 
+async def get_many(reader: Reader, terminals: Collection[bytes]) -> dict[bytes, Terminal]:
+    return await store.get_many(reader, terminals)
+
+
 async def mine(reader: Reader, actor: Actor) -> list[Terminal]:
     if actor.role is not Role.MERCHANT or actor.party is None:
         return []
@@ -123,6 +130,18 @@ async def quarantine(work: Work, terminal: Terminal) -> None:
     if terminal.state is State.ACTIVE:
         await store.set_state(work, terminal.id, State.QUARANTINED)
         work.emit(_event("terminal.quarantined", terminal))
+
+
+async def revoke(work: Work, actor: Actor, terminal: bytes) -> Terminal:
+    """End a terminal: stolen or given up. It may still drain; operators, and its own merchant."""
+    found = await store.get(work, terminal)
+    own = found is not None and actor.role is Role.MERCHANT and actor.party == found.party
+    if found is None or not (own or actor.role is Role.OPERATOR):
+        raise not_found("terminals.unknown", "no such terminal")
+    if found.state is not State.REVOKED:
+        await store.set_state(work, terminal, State.REVOKED)
+        work.emit(_event("terminal.revoked", found))
+    return replace(found, state=State.REVOKED)
 
 
 def _event(name: str, terminal: Terminal) -> Emitted:

@@ -1,5 +1,6 @@
 """The terminal and pairing tables' rows and SQL."""
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
@@ -57,6 +58,13 @@ async def insert(work: Work, t: Terminal) -> None:
 async def get(reader: Reader, terminal: bytes) -> Terminal | None:
     row = await reader.row(f"SELECT {_COLUMNS} FROM terminal WHERE id = $1", terminal)
     return _terminal(row) if row else None
+
+
+async def get_many(reader: Reader, terminals: Collection[bytes]) -> dict[bytes, Terminal]:
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM terminal WHERE id = ANY($1::bytea[])", list(terminals)
+    )
+    return {row["id"]: _terminal(row) for row in found}
 
 
 async def of_key(reader: Reader, key: bytes) -> Terminal | None:

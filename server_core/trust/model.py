@@ -9,27 +9,33 @@ NONCE_LIFE_S: Final = 300
 KEY_LIFE_S: Final = 400 * 86_400
 CLOCK_SLACK_S: Final = 600
 USAGES: Final = "ABCLY"
+RETIRED_USAGES: Final = "AC"
+"""What a key that no longer signs still vouches for: allowances out there, and certificates."""
 
 MAXIMA: Final = (Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=5 * 86_400),)
 """What terminals take at most, whatever an issuer key signed (RBI offline framework: INR 500 a
-payment, INR 2,000 an instrument; settled within 4 days)."""
+payment, INR 2,000 an instrument; settled within 4 days). They travel in the ring, so that a change
+is a new bundle version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerKey:
-    """One issuer key: a 32-byte Ed25519 seed and the dates between which it signs (Unix s)."""
+    """One issuer key: a 32-byte Ed25519 seed, its dates (Unix s), and when it was first published."""
 
     kid: bytes
     seed: bytes
     not_before: int
     not_after: int
+    published_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRing:
-    """All secrets of trust. `issuers` are current and next; `version` is the bundle's."""
+    """All secrets of trust. `issuers`: retired ones, the `current` one, and last the next one."""
 
     root_seed: bytes
     nonce_secret: bytes
     issuers: tuple[IssuerKey, ...]
+    current: bytes
+    policies: tuple[Policy, ...]
     version: int

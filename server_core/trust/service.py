@@ -3,6 +3,8 @@
 import fcntl
 import hashlib
 import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -12,9 +14,11 @@ from nacl.signing import SigningKey
 
 from devices.clock import Clock
 from devices.entropy import Entropy
+from devices.keystore.port import KeyStoreDamaged
 from devices.keystore.sealed import (
     CHEAPEST,
     INTERACTIVE,
+    SealCost,
     machine_passphrase,
     read_small,
     seal,
@@ -22,22 +26,23 @@ from devices.keystore.sealed import (
     write_durably,
 )
 from offline.codec import bundle_bytes
-from offline.model import Algorithm, Bundle, BundleEntry
+from offline.model import Algorithm, Bundle, BundleEntry, Policy
 from offline.signing import bundle_message
 from offline.wire import SignedBundle
-from server_core.db.work import Work
-from server_core.errors import conflict
-from server_core.trust import store
+from server_core.db.work import Reader, Work
+from server_core.errors import DomainError, conflict
+from server_core.trust import rules, store
 from server_core.trust.model import (
-    CLOCK_SLACK_S,
     KEY_LIFE_S,
     MAXIMA,
     NONCE_LIFE_S,
+    RETIRED_USAGES,
     USAGES,
     IssuerKey,
     KeyRing,
 )
 
+_FORMAT: Final = 2
 _FILE: Final = "trust.key"
 _MACHINE: Final = "machine.key"
 
@@ -48,11 +53,17 @@ class Keys:
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
         self._root = SigningKey(ring.root_seed)
-        self._issuer = SigningKey(ring.issuers[0].seed)
+        self._current = next(one for one in ring.issuers if one.kid == ring.current)
+        self._issuer = SigningKey(self._current.seed)
 
     @property
     def kid(self) -> bytes:
-        return self._ring.issuers[0].kid
+        return self._current.kid
+
+    @property
+    def not_after(self) -> int:
+        """When the current key ends (Unix s): nothing that it signs may be needed longer."""
+        return self._current.not_after
 
     @cached_property
     def root_key(self) -> bytes:
@@ -66,20 +77,26 @@ class Keys:
     @cached_property
     def bundle(self) -> SignedBundle:
         """Every issuer key and the maxima, signed by the root."""
+        signing = self._ring.issuers.index(self._current)
         entries = tuple(
             BundleEntry(
                 kid=one.kid,
                 alg=Algorithm.ED25519,
                 key=bytes(SigningKey(one.seed).verify_key),
-                usages=USAGES,
+                usages=RETIRED_USAGES if place < signing else USAGES,
                 not_before=one.not_before,
                 not_after=one.not_after,
             )
-            for one in self._ring.issuers
+            for place, one in enumerate(self._ring.issuers)
         )
         root_kid = hashlib.sha256(self.root_key).digest()[:2]
         raw = bundle_bytes(
-            Bundle(version=self._ring.version, root_kid=root_kid, entries=entries, policies=MAXIMA)
+            Bundle(
+                version=self._ring.version,
+                root_kid=root_kid,
+                entries=entries,
+                policies=self._ring.policies,
+            )
         )
         return SignedBundle.of(
             root_kid, raw, self._root.sign(bundle_message(root_kid, raw)).signature
@@ -108,62 +125,110 @@ def load(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) 
     Without one, under a machine key file beside it: that keeps a copied database or backup of the
     ring alone worthless, not a copied folder. Raises KeyStoreLocked, KeyStoreDamaged.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = home / _FILE
-    with (home / "lock").open("w") as gate:  # two first starts at once make one ring
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        if passphrase is None:
-            secret, cost = machine_passphrase(home / _MACHINE, entropy), CHEAPEST
-        else:
-            secret, cost = passphrase.encode(), INTERACTIVE
+    with _opened(home) as path:
+        secret, cost = _secret(home, passphrase, entropy)
         if not path.exists():
             ring = _make(entropy, clock.now_ms() // 1000)
             write_durably(path, seal(_dump(ring), secret, cost=cost, entropy=entropy))
-    return Keys(_read(unseal(read_small(path), secret)))
+        return Keys(_read(unseal(read_small(path), secret)))
+
+
+def rotate(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) -> Keys:
+    """Let the next issuer key sign and publish a new next one; servers take it over when restarted.
+
+    Raises trust.next_too_young, trust.ring_full, KeyStoreLocked, KeyStoreDamaged.
+    """
+    with _opened(home) as path:
+        secret, cost = _secret(home, passphrase, entropy)
+        before = _read(unseal(read_small(path), secret))
+        ring = rules.rotated(before, entropy.bytes(32), clock.now_ms() // 1000)
+        write_durably(path, seal(_dump(ring), secret, cost=cost, entropy=entropy))
+        return Keys(ring)
+
+
+@contextmanager
+def _opened(home: Path) -> Iterator[Path]:
+    """The ring's file, for one process at a time: two first starts at once make one ring."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home / "lock").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield home / _FILE
+
+
+def _secret(home: Path, passphrase: str | None, entropy: Entropy) -> tuple[bytes, SealCost]:
+    if passphrase is None:
+        return machine_passphrase(home / _MACHINE, entropy), CHEAPEST
+    return passphrase.encode(), INTERACTIVE
 
 
 def _make(entropy: Entropy, now_s: int) -> KeyRing:
     current, following = (
-        IssuerKey(
-            kid=number.to_bytes(2),
-            seed=entropy.bytes(32),
-            not_before=now_s - CLOCK_SLACK_S,
-            not_after=now_s + number * KEY_LIFE_S,
-        )
-        for number in (1, 2)
+        rules.issuer_key(number, entropy.bytes(32), now_s, number * KEY_LIFE_S) for number in (1, 2)
     )
     return KeyRing(
         root_seed=entropy.bytes(32),
         nonce_secret=entropy.bytes(32),
         issuers=(current, following),
+        current=current.kid,
+        policies=MAXIMA,
         version=1,
     )
 
 
 def _dump(ring: KeyRing) -> bytes:
-    issuers = [[one.kid, one.seed, one.not_before, one.not_after] for one in ring.issuers]
-    return cbor2.dumps([ring.root_seed, ring.nonce_secret, issuers, ring.version])
+    issuers = [
+        [one.kid, one.seed, one.not_before, one.not_after, one.published_at] for one in ring.issuers
+    ]
+    policies = [[one.ccy, one.cap_each, one.cap_total, one.life_s] for one in ring.policies]
+    return cbor2.dumps(
+        [
+            _FORMAT, ring.root_seed, ring.nonce_secret, issuers, ring.current, policies,
+            ring.version,
+        ]
+    )  # fmt: skip
 
 
 def _read(data: bytes) -> KeyRing:
-    root_seed, nonce_secret, issuers, version = cbor2.loads(data)
+    try:
+        form, root_seed, nonce_secret, issuers, current, policies, version = cbor2.loads(data)
+    except ValueError as error:
+        raise KeyStoreDamaged("this key ring is of another release") from error
+    if form != _FORMAT:
+        raise KeyStoreDamaged("this key ring is of another release")
     return KeyRing(
         root_seed=root_seed,
         nonce_secret=nonce_secret,
         issuers=tuple(
-            IssuerKey(kid=kid, seed=seed, not_before=start, not_after=end)
-            for kid, seed, start, end in issuers
+            IssuerKey(kid=kid, seed=seed, not_before=start, not_after=end, published_at=published)
+            for kid, seed, start, end, published in issuers
+        ),
+        current=current,
+        policies=tuple(
+            Policy(ccy=ccy, cap_each=each, cap_total=total, life_s=life)
+            for ccy, each, total, life in policies
         ),
         version=version,
     )
 
 
-async def use_nonce(work: Work, keys: Keys, nonce: bytes) -> None:
-    """Use a nonce up; trust.nonce_used for one that is not ours, over, or used before."""
+async def check_nonce(reader: Reader, keys: Keys, nonce: bytes) -> int:
+    """When a usable nonce ends (Unix s); raises trust.nonce_used. Cheap, before anything dear."""
     expires = keys.nonce_expiry(nonce)
     if (
         expires is None
-        or work.now_ms // 1000 >= expires
-        or not await store.use(work, nonce, expires)
+        or reader.now_ms // 1000 >= expires
+        or await store.is_used(reader, hashlib.sha256(nonce).digest())
     ):
-        raise conflict("trust.nonce_used", "this nonce is unknown, used or over: ask for a new one")
+        raise _nonce_used()
+    return expires
+
+
+async def use_nonce(work: Work, keys: Keys, nonce: bytes) -> None:
+    """Use a nonce up; trust.nonce_used for one that is not ours, over, or used before."""
+    expires = await check_nonce(work, keys, nonce)
+    if not await store.use(work, hashlib.sha256(nonce).digest(), expires):
+        raise _nonce_used()
+
+
+def _nonce_used() -> DomainError:
+    return conflict("trust.nonce_used", "this nonce is unknown, used or over: ask for a new one")

@@ -4,16 +4,22 @@ from sqlalchemy import Index
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
-from server_core.db.work import Work
+from server_core.db.work import Reader, Work
 
 
 class UsedNonceRow(SQLModel, table=True):
-    """A nonce that was used; one that was only asked for is not stored at all."""
+    """The SHA-256 of a nonce that was used; one that was only asked for is not stored at all."""
 
     __tablename__ = "used_nonce"
     __table_args__ = (Index("used_nonce_expiry", "expires_at"),)
     nonce: bytes = col.blob(primary=True)
     expires_at: int = col.big()
+
+
+async def is_used(reader: Reader, nonce: bytes) -> bool:
+    return bool(
+        await reader.value("SELECT EXISTS (SELECT 1 FROM used_nonce WHERE nonce = $1)", nonce)
+    )
 
 
 async def use(work: Work, nonce: bytes, expires_at: int) -> bool:

@@ -1,60 +1,67 @@
 """Close an allowance: after its time by the database's clock, part what is left of its hold."""
 
 from dataclasses import replace
+from typing import Final
+
+import structlog
 
 from offline.journal import CloseReason
-from offline.verdicts import Verdict
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
+from server_core.errors import DomainError
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
-from server_core.parties.model import MONEY_ACCOUNT, Kind
+from server_core.limits import service as limits
 from server_core.terminals import service as terminals
-from server_core.vouchers import rules, store
+from server_core.vouchers import remedies, rules, store
 from server_core.vouchers.issuing import event
-from server_core.vouchers.model import MARGIN_S, Allowance, Seen, State
+from server_core.vouchers.model import PROFILE, Allowance, Seen, State, Unclaimed
 from server_core.vouchers.rules import Closing
 
-_UNPAID = frozenset({CloseReason.EXPIRED, CloseReason.CANCELLED})
-PAGE = 50
+_UNPAID: Final = frozenset({CloseReason.EXPIRED, CloseReason.CANCELLED})
+PAGE: Final = 50
+_log = structlog.get_logger("hundi.vouchers")
 
 
 async def close_due(db: Database) -> int:
-    """Close a page of allowances, each in a Work of its own."""
+    """Close a page of allowances, each in a Work of its own; how many. One's failure is no other's."""
     async with db.reader() as reader:
-        due = await store.due(reader, MARGIN_S, PAGE)
+        margin_s = (await limits.in_force(reader, PROFILE))["margin_s"]
+        due = await store.due(reader, margin_s, PAGE)
+    closed = 0
     for aid in due:
 
-        async def do(work: Work, aid: bytes = aid) -> None:
-            await _close(work, aid)
+        async def do(work: Work, aid: bytes = aid) -> bool:
+            return await _close(work, aid)
 
-        await db.transact(do)
-    return len(due)
+        try:
+            closed += await db.transact(do)
+        except (DomainError, RuntimeError) as error:
+            _log.error("vouchers.not_closed", aid=aid.hex(), error=str(error))
+    return closed
 
 
-async def _close(work: Work, aid: bytes) -> None:
+async def _close(work: Work, aid: bytes) -> bool:
     found = (await store.lock(work, [aid])).get(aid)
     if found is None or found.state is State.CLOSED:
-        return
-    seen = (await store.seen(work, [aid])).get(aid, [])
+        return False
+    seen = (await store.seen(work, [aid])).get(aid, {})
+    witnessed = await store.witnessed(work, aid)
     settled = {one.h for one in (await store.settled(work, [aid])).values()}
-    second = [one for one in seen if one.verdict == Verdict.DOUBLE_SPEND]
-    given_up = settled | await store.voided(work, [one.link.h for one in second])
-    lost = [one for one in second if one.link.h not in given_up]
-    witnessed = [one for one in await store.witnessed(work, aid) if one.link.h not in settled]
-    parting = rules.close(found, lost, witnessed, await _returnable(work, witnessed))
+    void = await _voided(work, [*seen.values(), *witnessed])
+    lost = [one for one in seen.values() if one.claimable and one.link.h not in void]
+    shown = [one for one in witnessed if one.link.h not in settled]
+    parting = rules.close(found, lost, shown, void | await _let_go(work, shown))
     closed = replace(
         found,
         state=State.CLOSED,
-        claimed=sum(amount for _, _, amount in parting.claims),
-        unclaimed=parting.unclaimed,
+        claimed=sum(amount for _, amount in parting.claims),
+        unclaimed=sum(amount for _, amount in parting.unclaimed),
         returned=parting.returned,
     )
     await store.save(work, [closed])
-    if parting.claims:
-        await store.insert_claims(work, aid, [(h, amount) for h, _, amount in parting.claims])
-    await _post(work, closed, parting, {one.link.h: one for one in lost})
+    await _part(work, closed, parting, {one.link.h: one for one in (*shown, *lost)})
     work.emit(
         event(
             "allowance.closed",
@@ -65,52 +72,69 @@ async def _close(work: Work, aid: bytes) -> None:
             returned=str(closed.returned),
         )
     )
+    return True
 
 
-async def _returnable(work: Work, witnessed: list[Seen]) -> set[bytes]:
-    """Witnessed vouchers whose terminal let them go: closed unpaid, paid by another, or voided."""
-    if not witnessed:
+async def _voided(work: Work, rows: list[Seen]) -> set[bytes]:
+    """Those whose own terminal gave them back."""
+    held = await remedies.voided(work, [one.link.h for one in rows])
+    return {one.link.h for one in rows if (one.link.h, one.terminal, one.payee) in held}
+
+
+async def _let_go(work: Work, shown: list[Seen]) -> set[bytes]:
+    """Those whose request ended without them: closed unpaid, or paid by another voucher."""
+    if not shown:
         return set()
-    challenges = [(one.terminal, one.nonce) for one in witnessed]
-    reasons = await store.closed_reasons(work, challenges)
-    voided = await store.voided(work, [one.link.h for one in witnessed])
-    free = set(voided)
-    for one in witnessed:
-        used = await store.used_challenges(work, one.terminal, [one.nonce])
-        reason = reasons.get((one.terminal, one.nonce))
-        if reason in _UNPAID or (used and reason is None):
-            free.add(one.link.h)
-    return free
+    challenges = {(one.terminal, one.nonce) for one in shown}
+    reasons = await remedies.closed_reasons(work, challenges)
+    paid = await store.settled_challenges(work, challenges)
+    return {
+        one.link.h
+        for one in shown
+        if (one.terminal, one.nonce) in paid or reasons.get((one.terminal, one.nonce)) in _UNPAID
+    }
 
 
-async def _post(work: Work, closed: Allowance, parting: Closing, lost: dict[bytes, Seen]) -> None:
-    aid, currency = closed.aid.hex(), closed.currency
+async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[bytes, Seen]) -> None:
+    currency = closed.currency
     house = ledger.account(Code.UNCLAIMED, "house", currency)
-    await ledger.open_accounts(work, [house])
     moves = [
-        ("unclaimed", house.id, parting.unclaimed),
-        (
-            "returned",
-            account_id(MONEY_ACCOUNT[Kind.PERSON], closed.party, currency),
-            parting.returned,
-        ),
+        ("returned", account_id(Code.WALLET, closed.party, currency), parting.returned),
+        ("unclaimed", house.id, closed.unclaimed),
     ]
-    for h, _, amount in parting.claims:
-        terminal = await terminals.get(work, lost[h].terminal)
-        moves.append(
-            (f"claim:{h.hex()}", account_id(Code.PAYABLE, terminal.party, currency), amount)
+    if parting.unclaimed:
+        await ledger.open_accounts(work, [house])
+        keep_s = (await limits.in_force(work, PROFILE))["unclaimed_keep_s"]
+        await remedies.insert_unclaimed(
+            work,
+            [
+                Unclaimed(
+                    h=h,
+                    aid=closed.aid,
+                    terminal=rows[h].terminal,
+                    amount=amount,
+                    until=work.now_ms // 1000 + keep_s,
+                )
+                for h, amount in parting.unclaimed
+            ],
         )
+    if parting.claims:
+        await remedies.insert_claims(work, closed.aid, parting.claims)
+        shops = await terminals.get_many(work, {rows[h].terminal for h, _ in parting.claims})
+        for h, amount in parting.claims:
+            shop = shops[rows[h].terminal].party
+            moves.append((f"claim:{h.hex()}", account_id(Code.PAYABLE, shop, currency), amount))
     outcomes = await ledger.post(
         work,
         [
             Transfer(
-                id=derived("close", aid, leg),
-                debit=account_id(Code.OFFLINE, aid, currency),
+                id=derived("close", closed.aid.hex(), leg),
+                debit=account_id(Code.OFFLINE, closed.aid.hex(), currency),
                 credit=credit,
                 amount=amount,
                 ledger=currency,
                 code=leg.partition(":")[0],
-                reference=aid,
+                reference=closed.aid.hex(),
             )
             for leg, credit, amount in moves
             if amount > 0
@@ -118,4 +142,4 @@ async def _post(work: Work, closed: Allowance, parting: Closing, lost: dict[byte
     )
     for outcome in outcomes:
         if not outcome.ok:
-            raise RuntimeError(f"allowance {aid} cannot be closed: {outcome.result}")
+            raise RuntimeError(f"allowance {closed.aid.hex()} cannot close: {outcome.result}")

@@ -1,12 +1,13 @@
-"""Issue an allowance backed by a hold, take it back early, and keep what its payer witnesses."""
+"""Issue an allowance backed by a hold, and take it back: by its device, or with its device."""
 
-import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from devices.entropy import Entropy
 from offline import codec
+from offline.model import AID_SIZE
 from offline.model import Allowance as OfflineAllowance
 from offline.signing import (
     algorithm_of,
@@ -15,12 +16,9 @@ from offline.signing import (
     surrender_message,
     verify_signature,
 )
-from offline.verdicts import Verdict
-from offline.verify import check_for_settlement, decode, link_of
-from offline.wire import SignedVoucher
 from server_core.actor import Actor, Role
 from server_core.db.work import Database, Emitted, Work
-from server_core.errors import DomainError, conflict, denied, invalid, not_found
+from server_core.errors import DomainError, conflict, denied, invalid, not_found, unavailable
 from server_core.idempotency import rules as keys_rules
 from server_core.idempotency import service as idempotency
 from server_core.idempotency.model import Claim, Mismatch, Replay
@@ -29,14 +27,13 @@ from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Result, Transfer, account_id
 from server_core.limits import service as limits
 from server_core.linking import service as linking
+from server_core.linking.store import Device
 from server_core.money import known_currency, positive_minor
 from server_core.sessions import rules as session_rules
 from server_core.trust.model import CLOCK_SLACK_S
 from server_core.trust.service import Keys
-from server_core.vouchers import rules, store
-from server_core.vouchers.model import STEP_UP_MS, Allowance, Seen, State
-
-MAX_WITNESSED = 500
+from server_core.vouchers import journals, rules, store
+from server_core.vouchers.model import PROFILE, STEP_UP_MS, Allowance, State
 
 
 async def issue(
@@ -59,11 +56,13 @@ async def issue(
         raise denied("vouchers.role", "only a payer takes an allowance")
     positive_minor(cap_total, field="cap_total")
     positive_minor(cap_each, field="cap_each")
-    known_currency(currency)
-    party = actor.party
+    if keys.bundle.bundle.policy(known_currency(currency)) is None:
+        raise invalid(
+            "vouchers.currency", "no terminal takes vouchers in this currency", field="currency"
+        )
     body = {"device": device, "currency": currency, "total": cap_total, "each": cap_each}
     claim = Claim(
-        scope=str(party),
+        scope=str(actor.party),
         key=keys_rules.check_key(key, field="idempotency_key"),
         verb="allowance.issue",
         body=keys_rules.body_hash(body),
@@ -76,16 +75,13 @@ async def issue(
         if isinstance(found, Replay):
             return await get(work, bytes.fromhex(found.answer["aid"]))
         session_rules.require_recent(actor, assurance=2, within_ms=STEP_UP_MS, now_ms=work.now_ms)
-        known = await linking.own(work, actor, device)
-        profile = await limits.in_force(work, "offline")
-        open_ones = await _drained(work, await store.lock_party(work, party))
-        frozen = await store.is_frozen(work, party, device)
+        holder = await linking.lock_own(work, actor, device)
+        profile = await limits.in_force(work, PROFILE)
+        open_ones = await _drained(work, await store.lock_open(work, holder.party))
+        frozen = await store.is_frozen(work, holder.party, device)
         rules.check_device(device, open_ones, frozen=frozen)
         rules.check_issue(cap_total, cap_each, profile, sum(one.rest for one in open_ones))
-        made = _sign(
-            keys, entropy, work.now_ms // 1000, party, device, known.key, currency,
-            (cap_total, cap_each), profile,
-        )  # fmt: skip
+        made = _sign(keys, entropy, work.now_ms // 1000, holder, currency, profile, body)
         await store.insert_allowance(work, made)
         await _set_aside(work, made)
         work.emit(event("allowance.issued", made, actor))
@@ -112,40 +108,39 @@ def _sign(
     keys: Keys,
     entropy: Entropy,
     now_s: int,
-    party: UUID,
-    device: UUID,
-    device_key: bytes,
+    holder: Device,
     currency: str,
-    caps: tuple[int, int],
     profile: dict[str, int],
+    caps: dict[str, Any],
 ) -> Allowance:
-    aid = entropy.bytes(16)
-    raw = codec.allowance_bytes(
-        OfflineAllowance(
-            aid=aid,
-            device_key=device_key,
-            ccy=currency,
-            cap_total=caps[0],
-            cap_each=caps[1],
-            max_count=profile["max_count"],
-            not_before=now_s - CLOCK_SLACK_S,  # a terminal's clock may lag
-            spend_until=now_s + profile["spend_window_s"],
-            settle_until=now_s + profile["settle_window_s"],
-            flags=int(algorithm_of(device_key)),
-        )
+    settle_until = now_s + profile["settle_window_s"]
+    if settle_until > keys.not_after:
+        raise unavailable("vouchers.issuer_key_over", "the issuer's key must be rotated first")
+    offline = OfflineAllowance(
+        aid=entropy.bytes(AID_SIZE),
+        device_key=holder.key,
+        ccy=currency,
+        cap_total=caps["total"],
+        cap_each=caps["each"],
+        max_count=profile["max_count"],
+        not_before=now_s - CLOCK_SLACK_S,  # a terminal's clock may lag
+        spend_until=now_s + profile["spend_window_s"],
+        settle_until=settle_until,
+        flags=int(algorithm_of(holder.key)),
     )
+    raw = codec.allowance_bytes(offline)
     return Allowance(
-        aid=aid,
-        party=party,
-        device=device,
+        aid=offline.aid,
+        party=holder.party,
+        device=holder.id,
         currency=currency,
         kid=keys.kid,
         raw=raw,
         sig=keys.sign(allowance_message(keys.kid, raw)),
         digest=sha256(raw),
-        hold=caps[0],
-        spend_until=now_s + profile["spend_window_s"],
-        settle_until=now_s + profile["settle_window_s"],
+        hold=offline.cap_total,
+        spend_until=offline.spend_until,
+        settle_until=settle_until,
         state=State.ISSUED,
         frozen=False,
         settled=0,
@@ -196,7 +191,7 @@ async def surrender(
 
     async def do(work: Work) -> State:
         found = (await store.lock(work, [aid])).get(aid)
-        if found is None or found.party != actor.party:
+        if found is None or actor.role is not Role.PAYER or found.party != actor.party:
             raise unknown()
         device_key = codec.read_allowance(found.raw).device_key
         message = surrender_message(found.raw, counter, cum, h)
@@ -206,61 +201,32 @@ async def surrender(
             return found.state
         drained = replace(found, state=State.DRAINING)
         await store.save(work, [drained])
-        work.emit(event("allowance.surrendered", drained, actor))
+        said = {"counter": counter, "cum": str(cum), "h": h.hex(), "sig": sig.hex()}
+        work.emit(event("allowance.surrendered", drained, actor, **said))
         return drained.state
 
     return await db.transact(do)
 
 
-async def witness(db: Database, keys: Keys, actor: Actor, texts: list[str]) -> int:
-    """Keep the payer's own copies, for the day of close; how many there are of them now."""
-    if not 1 <= len(texts) <= MAX_WITNESSED:
-        raise invalid("vouchers.witness", f"send 1 to {MAX_WITNESSED} vouchers", field="vouchers")
-    signed = await asyncio.to_thread(_read_witnessed, keys, texts)
+async def revoke_device(db: Database, actor: Actor, device: UUID) -> Device:
+    """End a lost device, and stop every allowance that it may still spend or have spent from."""
 
-    async def do(work: Work) -> int:
-        known = await store.lock(work, {one.allowance.aid for one in signed})
-        rows = []
-        for one in signed:
-            allowance = known.get(one.allowance.aid)
-            if (
-                allowance is None
-                or allowance.party != actor.party
-                or allowance.raw != one.allowance_raw
-            ):
-                raise unknown()
-            rows.append(seen_of(one, "", work.now_ms))
-        await store.insert_witness(work, rows)
-        return len(rows)
+    async def do(work: Work) -> Device:
+        ended = await linking.revoke(work, actor, device)
+        held = [one for one in await store.lock_open(work, ended.party) if one.device == device]
+        stopped = [replace(one, frozen=True) for one in held if not one.frozen]
+        if stopped:
+            await store.save(work, stopped)
+            await freeze(work, stopped, actor)
+        return ended
 
     return await db.transact(do)
 
 
-def _read_witnessed(keys: Keys, texts: list[str]) -> list[SignedVoucher]:
-    signed = []
-    for text in texts:
-        one = decode(text)
-        if isinstance(one, Verdict):
-            raise invalid("vouchers.witness", f"not a voucher: {one}", field="vouchers")
-        verdict = check_for_settlement(one, keys.bundle.bundle)
-        if verdict is not Verdict.ACCEPTED:
-            raise invalid("vouchers.witness", f"not a valid voucher: {verdict}", field="vouchers")
-        signed.append(one)
-    return signed
-
-
-def seen_of(signed: SignedVoucher, verdict: str, now_ms: int) -> Seen:
-    voucher = signed.voucher
-    return Seen(
-        aid=signed.allowance.aid,
-        link=link_of(signed),
-        payee=voucher.payee,
-        terminal=voucher.terminal,
-        nonce=voucher.nonce,
-        wire=signed.to_bytes(),
-        verdict=verdict,
-        seen_at=now_ms,
-    )
+async def freeze(work: Work, stopped: Collection[Allowance], actor: Actor) -> None:
+    """Put frozen allowances on the revocation list, and say so."""
+    await journals.revoke(work, [one.aid for one in stopped])
+    work.emit(*(event("allowance.frozen", one, actor) for one in stopped))
 
 
 def unknown() -> DomainError:

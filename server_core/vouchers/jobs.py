@@ -1,9 +1,11 @@
-"""Drains what may no longer be spent, closes what may no longer settle, retries waiting refunds."""
+"""Drains what may no longer be spent, closes what may no longer settle, pays what waited."""
+
+from typing import Final
 
 from server_core.db.work import Database, Work
-from server_core.vouchers import closing, store, voiding
+from server_core.vouchers import closing, remedies, store, unclaiming, voiding
 
-PAGE = 50
+PAGE: Final = 50
 
 
 async def tick(db: Database) -> int:
@@ -12,15 +14,23 @@ async def tick(db: Database) -> int:
         if not await work.try_lock(f"vouchers.close:{db.cell}"):
             return 0
         await store.drain_overdue(work)
-    return await closing.close_due(db)
+    return await closing.close_due(db) + await unclaiming.give_back_overdue(db)
 
 
 async def retry_voids(db: Database) -> int:
-    """Try again to refund voids of shops that could not cover them."""
+    """Walk all waiting refunds once and post what the shops cover by now."""
+    done, after = 0, b""
+    while True:
 
-    async def do(work: Work) -> int:
-        if not await work.try_lock(f"vouchers.voids:{db.cell}"):
-            return 0
-        return await voiding.apply(work, await store.waiting_voids(work, PAGE))
+        async def do(work: Work, after: bytes = after) -> tuple[int, bytes | None]:
+            if not await work.try_lock(f"vouchers.voids:{db.cell}"):
+                return 0, None
+            waiting = await remedies.waiting_voids(work, after, PAGE)
+            paid = await voiding.retry(work, waiting) if waiting else 0
+            return paid, waiting[-1][0] if len(waiting) == PAGE else None
 
-    return await db.transact(do)
+        paid, last = await db.transact(do)
+        done += paid
+        if last is None:
+            return done
+        after = last

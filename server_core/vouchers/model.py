@@ -11,8 +11,28 @@ from offline.wire import SignedVoucher
 STEP_UP_MS: Final = 5 * 60 * 1000
 """Taking an allowance asks for a second factor younger than this."""
 
-MARGIN_S: Final = 3600
-"""How long after settle_until a voucher still settles before the allowance closes."""
+PROFILE: Final = "offline"
+_RBI: Final = "RBI offline framework: Jan 2022, raised Aug 2023 and Dec 2024"
+LIMIT_ROWS: Final[tuple[tuple[str, int, str, str], ...]] = (
+    ("cap_each", 50_000, "minor", f"{_RBI}: INR 500 a payment"),
+    ("cap_total", 200_000, "minor", f"{_RBI}: INR 2,000 an instrument"),
+    ("max_count", 100, "vouchers", "OV1: vouchers under one allowance"),
+    ("holds_per_payer", 400_000, "minor", "OV1: set aside at once: two devices in full"),
+    ("spend_window_s", 86_400, "s", "OV1: spend within 24 hours"),
+    ("settle_window_s", 345_600, "s", "OV1: settle within 4 days"),
+    ("margin_s", 3_600, "s", "OV1: an hour after settle_until before an allowance closes"),
+    (
+        "void_each",
+        50_000,
+        "minor",
+        "OV1: what a terminal may give back; more waits for an operator",
+    ),
+    ("exposure_soft", 500_000, "minor", "OV1: unsettled at a terminal: go online if you can"),
+    ("exposure_hard", 1_000_000, "minor", "OV1: the floor limit: unsettled at a terminal at most"),
+    ("exposure_allowance", 200_000, "minor", "OV1: unsettled of one allowance at one terminal"),
+    ("unclaimed_keep_s", 15_552_000, "s", "OV1: 180 days for the merchant, then to the payer"),
+)
+"""Profile `offline`: (name, value, unit, source). The migration stores them; rows decide, not this."""
 
 
 class State(StrEnum):
@@ -55,7 +75,11 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A voucher that reached us, by h; `verdict` is what became of it first."""
+    """A voucher that reached us, by h; `verdict` is what became of it first.
+
+    `place` counts receipts within the allowance (under its lock, so it is the commit order).
+    `claimable`: it lost as DOUBLE_SPEND, unrevoked and in its window: a frozen rest pays it at close.
+    """
 
     aid: bytes
     link: Link
@@ -65,6 +89,8 @@ class Seen:
     wire: bytes
     verdict: str
     seen_at: int
+    place: int = 0
+    claimable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +117,41 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldVoid:
-    """A terminal's signed void of h; `applied_at` is set when the refund is posted."""
+    """A terminal's signed void of h; `applied_at` is set when the refund is posted.
+
+    Kept by (h, terminal): a stranger's void of somebody's voucher stands in nobody's way. `tries`
+    numbers the ledger's attempts: a refused transfer's id is used up.
+    """
 
     h: bytes
+    terminal: bytes
     aid: bytes
     counter: int
-    terminal: bytes
     payee: bytes
+    reason: str
     wire: bytes
     tries: int = 0
     applied_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unclaimed:
+    """Witnessed value that no terminal brought in time: the merchant's by claim until `until` (s)."""
+
+    h: bytes
+    aid: bytes
+    terminal: bytes
+    amount: int
+    until: int
+    paid_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
     """What the server knows of a terminal's journal.
 
-    `claimed_head` and `claimed_applied` are the highest that a signed header claimed: an APPLY that
-    arrives later than claimed is a fork. `told` is the revocation epoch of the last answer.
+    `applied` is the highest APPLY acknowledged, over all epochs; `told` the revocation epoch of the
+    last answer given.
     """
 
     terminal: bytes
@@ -116,9 +159,16 @@ class Journal:
     acked_seq: int = 0
     acked_head: bytes = bytes(32)
     applied: int = 0
-    claimed_head: int = 0
-    claimed_applied: int = 0
     told: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """Signed headers said: from head `first` to head `last`, the highest APPLY so far is `applied`."""
+
+    applied: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +187,24 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """An ACCEPT row ready to be judged: `content` is the verdict of its stateless checks."""
+    """An ACCEPT row ready to be judged: `content` is the verdict of its stateless checks.
+
+    `applied` is the revocation epoch in force at that row, `accepted_at` the terminal's time (s).
+    """
 
     signed: SignedVoucher
     content: str
+    accepted_at: int
     applied: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A request that its terminal closed without a voucher."""
+
+    nonce: bytes
+    reason: str
+
+
+Step = Item | Ended
+"""What a journal row means to settlement, in the order of the journal."""

@@ -1,23 +1,41 @@
 """First seen wins: items judged one by one over the state that the earlier ones left. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import UUID
 
 from offline import verify
 from offline.verdicts import Verdict
 from offline.verify import link_of
-from server_core.errors import conflict, limited
+from server_core.errors import conflict, invalid, limited
 from server_core.terminals.model import Terminal
-from server_core.vouchers.model import Allowance, Evidence, Item, Seen, Settled, State
+from server_core.vouchers.model import (
+    Allowance,
+    Claimed,
+    Ended,
+    Evidence,
+    Item,
+    Seen,
+    Settled,
+    State,
+    Step,
+)
+
+MAX_SEEN: Final = 2_000
+"""Different vouchers kept of one allowance. An honest one has at most its max_count; past this the
+proof is long complete, and a forging pair of device and terminal fills no disk."""
 
 
 @dataclass(slots=True)
 class Facts:
-    """Everything stored that the batch may touch, read under the allowances' locks."""
+    """Everything stored that the batch may touch, read under the allowances' locks.
+
+    `seen` is by allowance and h, in order of receipt.
+    """
 
     allowances: dict[bytes, Allowance] = field(default_factory=dict)
-    seen: dict[bytes, list[Seen]] = field(default_factory=dict)
+    seen: dict[bytes, dict[bytes, Seen]] = field(default_factory=dict)
     settled: dict[tuple[bytes, int], Settled] = field(default_factory=dict)
     used: set[tuple[bytes, bytes]] = field(default_factory=set)
     revoked: dict[bytes, int] = field(default_factory=dict)
@@ -34,11 +52,14 @@ class Judged:
     frozen: set[bytes] = field(default_factory=set)
 
 
-def judge(items: Iterable[Item], terminal: Terminal, facts: Facts, now_ms: int) -> Judged:
-    """One verdict an item, in order; `facts` is brought along as items are accepted."""
+def judge(steps: Iterable[Step], terminal: Terminal, facts: Facts, now_ms: int) -> Judged:
+    """One verdict an item, in order; `facts` is brought along as steps are taken."""
     judged = Judged()
-    for item in items:
-        judged.verdicts.append(_judge(item, terminal, facts, judged, now_ms))
+    for step in steps:
+        if isinstance(step, Ended):
+            facts.used.add((terminal.id, step.nonce))
+        else:
+            judged.verdicts.append(_judge(step, terminal, facts, judged, now_ms))
     return judged
 
 
@@ -52,26 +73,14 @@ def _judge(item: Item, terminal: Terminal, facts: Facts, judged: Judged, now_ms:
         return Verdict.ALLOWANCE_UNKNOWN
     if (voucher.payee, voucher.terminal) != (terminal.payee, terminal.id):
         return Verdict.PAYEE_MISMATCH
-    known = facts.seen.setdefault(aid, [])
-    first = next((one for one in known if one.link.h == signed.h), None)
-    if first is None:
-        _record_evidence(item, known, allowance, facts, judged)
+    known = facts.seen.setdefault(aid, {})
+    fresh = signed.h not in known
+    if fresh:
+        _record_evidence(item, known, facts, judged)
     verdict = _settle(item, facts.allowances[aid], facts)
     if verdict is Verdict.ACCEPTED:
-        made = Settled(
-            aid=aid,
-            counter=voucher.counter,
-            h=signed.h,
-            terminal=voucher.terminal,
-            nonce=voucher.nonce,
-            amount=voucher.amount,
-        )
-        facts.settled[aid, voucher.counter] = made
-        facts.used.add((voucher.terminal, voucher.nonce))
-        now = facts.allowances[aid]
-        facts.allowances[aid] = replace(now, settled=now.settled + voucher.amount)
-        judged.settled.append(made)
-    if first is None:
+        _take(item, facts, judged)
+    if fresh and (len(known) < MAX_SEEN or verdict is Verdict.ACCEPTED):
         row = Seen(
             aid=aid,
             link=link_of(signed),
@@ -81,10 +90,29 @@ def _judge(item: Item, terminal: Terminal, facts: Facts, judged: Judged, now_ms:
             wire=signed.to_bytes(),
             verdict=verdict,
             seen_at=now_ms,
+            place=len(known) + 1,
+            claimable=verdict is Verdict.DOUBLE_SPEND and _in_time(item, allowance, facts),
         )
-        known.append(row)
+        known[signed.h] = row
         judged.seen.append(row)
     return verdict
+
+
+def _take(item: Item, facts: Facts, judged: Judged) -> None:
+    voucher, aid = item.signed.voucher, item.signed.allowance.aid
+    made = Settled(
+        aid=aid,
+        counter=voucher.counter,
+        h=item.signed.h,
+        terminal=voucher.terminal,
+        nonce=voucher.nonce,
+        amount=voucher.amount,
+    )
+    facts.settled[aid, voucher.counter] = made
+    facts.used.add((voucher.terminal, voucher.nonce))
+    now = facts.allowances[aid]
+    facts.allowances[aid] = replace(now, settled=now.settled + voucher.amount)
+    judged.settled.append(made)
 
 
 def _settle(item: Item, allowance: Allowance, facts: Facts) -> Verdict:
@@ -97,71 +125,106 @@ def _settle(item: Item, allowance: Allowance, facts: Facts) -> Verdict:
         return Verdict.CHALLENGE_USED
     if allowance.state is State.CLOSED:
         return Verdict.SETTLEMENT_CLOSED
-    revoked = facts.revoked.get(allowance.aid)
-    if revoked is not None and item.applied >= revoked:
+    if _revoked(item, facts):
         return Verdict.REVOKED
     if voucher.amount > allowance.rest:
         return Verdict.HOLD_EXHAUSTED
     return Verdict.ACCEPTED
 
 
-def _record_evidence(
-    item: Item, known: list[Seen], allowance: Allowance, facts: Facts, judged: Judged
-) -> None:
+def _revoked(item: Item, facts: Facts) -> bool:
+    """Whether the terminal had taken over the stop before it took the voucher."""
+    epoch = facts.revoked.get(item.signed.allowance.aid)
+    return epoch is not None and item.applied >= epoch
+
+
+def _in_time(item: Item, allowance: Allowance, facts: Facts) -> bool:
+    return (
+        allowance.state is not State.CLOSED
+        and item.accepted_at <= allowance.spend_until
+        and not _revoked(item, facts)
+    )
+
+
+def _record_evidence(item: Item, known: dict[bytes, Seen], facts: Facts, judged: Judged) -> None:
     """Two h at one counter, or a pair that breaks rule 9: kept once, and no new spending."""
-    found = verify.conflict(link_of(item.signed), [one.link for one in known])
-    if found is None:
+    aid = item.signed.allowance.aid
+    found = verify.conflict(link_of(item.signed), [one.link for one in known.values()])
+    if found is None or len(known) >= MAX_SEEN:
         return
     lower, higher = sorted((found.stored_h, found.offered_h))
-    judged.evidence.append(
-        Evidence(aid=allowance.aid, h=lower, other=higher, verdict=str(found.verdict))
-    )
+    judged.evidence.append(Evidence(aid=aid, h=lower, other=higher, verdict=str(found.verdict)))
+    allowance = facts.allowances[aid]
     if not allowance.frozen:
-        facts.allowances[allowance.aid] = replace(allowance, frozen=True)
-        judged.frozen.add(allowance.aid)
+        facts.allowances[aid] = replace(allowance, frozen=True)
+        judged.frozen.add(aid)
+
+
+def claims_hold(
+    base: int, acked: int, rows: Sequence[tuple[int, int]], last: int, claims: Iterable[Claimed]
+) -> bool:
+    """Whether the APPLY `rows` (seq, epoch) of acked+1..last are where signed headers said they are.
+
+    `base` is what is applied at `acked`. A header that claims an APPLY which is not there, or hides
+    one that is, was signed over another journal than the one that came.
+    """
+    for claim in claims:
+        if any(seq <= claim.last and epoch > claim.applied for seq, epoch in rows):
+            return False
+        if acked <= claim.first <= last:
+            there = max([base, *(epoch for seq, epoch in rows if seq <= claim.first)])
+            if there < claim.applied:
+                return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
-    """Where the rest of a hold goes: (h, payee, amount) claims, unclaimed, and back to the payer."""
+    """Where the rest of a hold goes: (h, amount) to merchants, to unclaimed, and back to the payer."""
 
-    claims: tuple[tuple[bytes, bytes, int], ...]
-    unclaimed: int
+    claims: tuple[tuple[bytes, int], ...]
+    unclaimed: tuple[tuple[bytes, int], ...]
     returned: int
 
 
 def close(
     allowance: Allowance,
-    refused: Iterable[Seen],
+    lost: Iterable[Seen],
     witnessed: Iterable[Seen],
     returnable: set[bytes],
 ) -> Closing:
     """Part what is left of the hold; settled + claimed + unclaimed + returned = hold.
 
-    `refused` are the validly signed, unrevoked vouchers that lost as DOUBLE_SPEND, in order of
-    receipt: a frozen allowance pays them before it gives anything back. `witnessed` is what only the
-    payer showed us; those in `returnable` go back, the others wait as unclaimed for the merchant.
+    `lost` are the claimable vouchers in order of receipt: a frozen allowance pays them, the last one
+    in part if need be, before it gives anything back. `witnessed` is what only the payer showed us:
+    those in `returnable` go back, the others wait as unclaimed for the merchant.
     """
-    rest, claims = allowance.rest, []
+    rest = allowance.rest
+    claims: list[tuple[bytes, int]] = []
+    unclaimed: list[tuple[bytes, int]] = []
+    paid: set[bytes] = set()
+
+    def part(one: Seen, to: list[tuple[bytes, int]]) -> None:
+        nonlocal rest
+        amount = min(one.link.amount, rest)
+        if amount > 0 and one.link.h not in paid:
+            to.append((one.link.h, amount))
+            paid.add(one.link.h)
+            rest -= amount
+
     if allowance.frozen:
-        for one in refused:
-            if one.link.amount <= rest:
-                claims.append((one.link.h, one.payee, one.link.amount))
-                rest -= one.link.amount
-    unclaimed = 0
-    paid = {h for h, _, _ in claims}
+        for one in lost:
+            part(one, claims)
     for one in witnessed:
-        if one.link.h not in returnable and one.link.h not in paid:
-            part = min(one.link.amount, rest)
-            unclaimed += part
-            rest -= part
-    return Closing(claims=tuple(claims), unclaimed=unclaimed, returned=rest)
+        if one.link.h not in returnable:
+            part(one, unclaimed)
+    return Closing(claims=tuple(claims), unclaimed=tuple(unclaimed), returned=rest)
 
 
 def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_holds: int) -> None:
     """Raises vouchers.over_limit for a cap above the regulator's, vouchers.caps for a silly pair."""
     if cap_each > cap_total:
-        raise limited(
+        raise invalid(
             "vouchers.caps", "one payment may not be above the whole allowance", field="cap_each"
         )
     for name, asked in (("cap_total", cap_total), ("cap_each", cap_each)):

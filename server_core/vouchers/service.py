@@ -4,14 +4,19 @@ from uuid import UUID
 
 from server_core.actor import Actor
 from server_core.db.work import Reader
+from server_core.terminals import service as terminals
 from server_core.vouchers import store
-from server_core.vouchers.issuing import issue, surrender, witness
+from server_core.vouchers.issuing import issue, revoke_device, surrender
 from server_core.vouchers.model import Allowance, Evidence, Report
-from server_core.vouchers.settling import sync
+from server_core.vouchers.syncing import sync
+from server_core.vouchers.unclaiming import claim
+from server_core.vouchers.unclaiming import mine as unclaimed
 from server_core.vouchers.voiding import hand_in
+from server_core.vouchers.witnessing import witness
 
 __all__ = [
-    "evidence", "frozen_payers", "hand_in", "issue", "mine", "report", "surrender", "sync", "witness",
+    "claim", "evidence", "frozen_payers", "hand_in", "issue", "mine", "of_terminals", "report",
+    "revoke_device", "surrender", "sync", "unclaimed", "witness",
 ]  # fmt: skip
 
 
@@ -20,6 +25,12 @@ async def mine(reader: Reader, actor: Actor) -> list[Allowance]:
     if actor.party is None:
         return []
     return await store.allowances_of(reader, actor.party)
+
+
+async def of_terminals(reader: Reader, actor: Actor, limit: int = 100) -> list[Report]:
+    """Vouchers that the merchant's terminals sent, newest first."""
+    own = {one.id for one in await terminals.mine(reader, actor)}
+    return await store.of_terminals(reader, own, limit) if own else []
 
 
 async def report(reader: Reader) -> list[Report]:

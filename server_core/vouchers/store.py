@@ -1,24 +1,15 @@
-"""All SQL of allowances, settlement and journals, set-based; the rows are declared in tables.py."""
+"""SQL of allowances and settlement: read under the allowances' locks, written by unnest."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from offline.verify import Link
 from server_core.db.work import Reader, Row, Work
 from server_core.db.work import columns as unnested
-from server_core.vouchers import tables as _tables  # noqa: F401 - declared with the slice
-from server_core.vouchers.model import (
-    Allowance,
-    Evidence,
-    HeldVoid,
-    Journal,
-    Report,
-    Seen,
-    Settled,
-    State,
-)
+from server_core.vouchers.model import Allowance, Evidence, Report, Seen, Settled, State
+from server_core.vouchers.tables import APPEND_ONLY as APPEND_ONLY  # noqa: PLC0414 - told here
 
 _ALLOWANCE: Final = (
     "aid, party, device, currency, kid, raw, sig, digest, hold, spend_until, settle_until, state,"
@@ -31,7 +22,7 @@ def _allowance(row: Row) -> Allowance:
     return Allowance(**dict(row) | {"state": State(row["state"])})
 
 
-def _seen(row: Row, verdict: str = "") -> Seen:
+def _seen(row: Row) -> Seen:
     return Seen(
         aid=row["aid"],
         link=Link(
@@ -45,8 +36,10 @@ def _seen(row: Row, verdict: str = "") -> Seen:
         terminal=row["terminal"],
         nonce=row["nonce"],
         wire=row["wire"],
-        verdict=verdict,
+        verdict=row["verdict"],
         seen_at=row["seen_at"],
+        place=row["place"],
+        claimable=row["claimable"],
     )
 
 
@@ -59,8 +52,10 @@ def _columns(one: Seen) -> tuple[object, ...]:
 
 
 async def insert_allowance(work: Work, a: Allowance) -> None:
-    places = ", ".join(f"${i}" for i in range(1, 18))
-    await work.execute(f"INSERT INTO allowance ({_ALLOWANCE}) VALUES ({places})", *astuple(a))
+    places = ", ".join(f"${i}" for i in range(1, 19))
+    await work.execute(
+        f"INSERT INTO allowance ({_ALLOWANCE}, head) VALUES ({places})", *astuple(a), a.aid[:8]
+    )
 
 
 async def lock(work: Work, aids: Collection[bytes]) -> dict[bytes, Allowance]:
@@ -76,8 +71,8 @@ async def allowance(reader: Reader, aid: bytes) -> Allowance | None:
     return _allowance(row) if row else None
 
 
-async def lock_party(work: Work, party: UUID) -> list[Allowance]:
-    """A payer's allowances that are not closed: at most a few, one a device is open."""
+async def lock_open(work: Work, party: UUID) -> list[Allowance]:
+    """A payer's allowances that are not closed: a few, for a device has one open."""
     found = await work.rows(
         f"SELECT {_ALLOWANCE} FROM allowance WHERE party = $1 AND state <> 'closed'"
         " ORDER BY aid FOR UPDATE",
@@ -87,11 +82,15 @@ async def lock_party(work: Work, party: UUID) -> list[Allowance]:
 
 
 async def is_frozen(reader: Reader, party: UUID, device: UUID) -> bool:
-    """Whether the payer has a frozen allowance that is not closed, or the device ever had one."""
+    """Whether there is evidence against an open allowance of the payer, or ever against the device.
+
+    One that was frozen only because its device was lost stops nobody.
+    """
     return bool(
         await reader.value(
-            "SELECT EXISTS (SELECT 1 FROM allowance WHERE party = $1 AND frozen"
-            " AND (state <> 'closed' OR device = $2))",
+            "SELECT EXISTS (SELECT 1 FROM allowance a WHERE party = $1 AND frozen"
+            " AND (state <> 'closed' OR device = $2)"
+            " AND EXISTS (SELECT 1 FROM voucher_evidence e WHERE e.aid = a.aid))",
             party,
             device,
         )
@@ -124,32 +123,68 @@ async def due(reader: Reader, margin_s: int, limit: int) -> list[bytes]:
     return [row["aid"] for row in found]
 
 
-async def drain_overdue(work: Work) -> int:
+async def drain_overdue(work: Work, limit: int = 1000) -> int:
+    """Those that another Work holds are taken the next time."""
     return await work.execute(
-        "UPDATE allowance SET state = 'draining' WHERE state = 'issued' AND spend_until < $1",
+        "UPDATE allowance SET state = 'draining' WHERE aid IN (SELECT aid FROM allowance"
+        " WHERE state = 'issued' AND spend_until < $1 ORDER BY aid LIMIT $2"
+        " FOR UPDATE SKIP LOCKED)",
         work.now_ms // 1000,
+        limit,
     )
 
 
-async def seen(reader: Reader, aids: Collection[bytes]) -> dict[bytes, list[Seen]]:
+async def seen(reader: Reader, aids: Collection[bytes]) -> dict[bytes, dict[bytes, Seen]]:
+    """By allowance and h, in order of receipt."""
     found = await reader.rows(
-        f"SELECT {_SEEN}, verdict, seen_at FROM voucher_seen WHERE aid = ANY($1::bytea[])"
-        " ORDER BY seen_at, h",
+        f"SELECT {_SEEN}, verdict, seen_at, place, claimable FROM voucher_seen"
+        " WHERE aid = ANY($1::bytea[]) ORDER BY aid, place",
         list(aids),
     )
-    grouped: dict[bytes, list[Seen]] = {}
+    grouped: dict[bytes, dict[bytes, Seen]] = {}
     for row in found:
-        grouped.setdefault(row["aid"], []).append(_seen(row, row["verdict"]))
+        grouped.setdefault(row["aid"], {})[row["h"]] = _seen(row)
     return grouped
 
 
 async def insert_seen(work: Work, rows: Sequence[Seen]) -> None:
     await work.execute(
-        f"INSERT INTO voucher_seen ({_SEEN}, verdict, seen_at) SELECT * FROM unnest($1::bytea[],"
-        " $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[],"
-        " $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::bigint[])",
-        *unnested([(*_columns(one), one.verdict, one.seen_at) for one in rows], 12),
+        f"INSERT INTO voucher_seen ({_SEEN}, verdict, seen_at, place, claimable) SELECT * FROM"
+        " unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[],"
+        " $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::text[], $12::bigint[],"
+        " $13::bigint[], $14::bool[])",
+        *unnested(
+            [(*_columns(one), one.verdict, one.seen_at, one.place, one.claimable) for one in rows],
+            14,
+        ),
     )
+
+
+async def insert_witness(work: Work, rows: Sequence[Seen]) -> int:
+    """How many were new."""
+    return await work.execute(
+        f"INSERT INTO voucher_witness ({_SEEN}, seen_at) SELECT * FROM unnest($1::bytea[],"
+        " $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[],"
+        " $8::bytea[], $9::bytea[], $10::bytea[], $11::bigint[]) ON CONFLICT DO NOTHING",
+        *unnested([(*_columns(one), one.seen_at) for one in rows], 11),
+    )
+
+
+async def witnessed(reader: Reader, aid: bytes) -> list[Seen]:
+    found = await reader.rows(
+        f"SELECT {_SEEN}, seen_at, '' AS verdict, 0 AS place, false AS claimable"
+        " FROM voucher_witness WHERE aid = $1 ORDER BY counter, seen_at, h",
+        aid,
+    )
+    return [_seen(row) for row in found]
+
+
+async def witness_counts(reader: Reader, aids: Collection[bytes]) -> dict[bytes, int]:
+    found = await reader.rows(
+        "SELECT aid, count(*) AS n FROM voucher_witness WHERE aid = ANY($1::bytea[]) GROUP BY aid",
+        list(aids),
+    )
+    return {row["aid"]: row["n"] for row in found}
 
 
 async def settled(reader: Reader, aids: Collection[bytes]) -> dict[tuple[bytes, int], Settled]:
@@ -174,34 +209,26 @@ async def insert_settled(work: Work, rows: Sequence[Settled]) -> None:
 async def used_challenges(
     reader: Reader, terminal: bytes, nonces: Collection[bytes]
 ) -> set[tuple[bytes, bytes]]:
-    """Challenges of the terminal that were paid, or closed without being paid by a voucher."""
+    """Challenges of the terminal that were paid, or closed without a voucher."""
     found = await reader.rows(
-        "SELECT terminal, nonce FROM voucher_settled WHERE terminal = $1 AND nonce = ANY($2::bytea[])"
-        " UNION SELECT terminal, nonce FROM closed_request"
-        " WHERE terminal = $1 AND nonce = ANY($2::bytea[])",
+        "SELECT nonce FROM voucher_settled WHERE terminal = $1 AND nonce = ANY($2::bytea[])"
+        " UNION SELECT nonce FROM closed_request WHERE terminal = $1 AND nonce = ANY($2::bytea[])",
         terminal,
         list(nonces),
     )
-    return {(row["terminal"], row["nonce"]) for row in found}
+    return {(terminal, row["nonce"]) for row in found}
 
 
-async def insert_closed(work: Work, rows: Sequence[tuple[bytes, bytes, str]]) -> None:
-    await work.execute(
-        "INSERT INTO closed_request (terminal, nonce, reason) SELECT * FROM unnest($1::bytea[],"
-        " $2::bytea[], $3::text[]) ON CONFLICT DO NOTHING",
-        *unnested(rows, 3),
-    )
-
-
-async def closed_reasons(
-    reader: Reader, challenges: Iterable[tuple[bytes, bytes]]
-) -> dict[tuple[bytes, bytes], str]:
+async def settled_challenges(
+    reader: Reader, challenges: Collection[tuple[bytes, bytes]]
+) -> dict[tuple[bytes, bytes], bytes]:
+    """By challenge the h that it settled."""
     found = await reader.rows(
-        "SELECT c.terminal, c.nonce, c.reason FROM closed_request c JOIN unnest($1::bytea[],"
-        " $2::bytea[]) AS u(terminal, nonce) ON u.terminal = c.terminal AND u.nonce = c.nonce",
+        "SELECT s.terminal, s.nonce, s.h FROM voucher_settled s JOIN unnest($1::bytea[],"
+        " $2::bytea[]) AS u(terminal, nonce) ON u.terminal = s.terminal AND u.nonce = s.nonce",
         *unnested(list(challenges), 2),
     )
-    return {(row["terminal"], row["nonce"]): row["reason"] for row in found}
+    return {(row["terminal"], row["nonce"]): row["h"] for row in found}
 
 
 async def insert_evidence(work: Work, rows: Sequence[Evidence]) -> None:
@@ -219,167 +246,35 @@ async def evidence(reader: Reader, limit: int = 1000) -> list[Evidence]:
     return [Evidence(**dict(row)) for row in found]
 
 
-async def revoke(work: Work, aids: Iterable[bytes]) -> None:
-    """One dense epoch an allowance; the lock keeps two Works from taking the same number."""
-    await work.execute("SELECT pg_advisory_xact_lock(hashtextextended('vouchers.revocation', 0))")
-    await work.execute(
-        "INSERT INTO revocation (epoch, aid) SELECT (SELECT coalesce(max(epoch), 0) FROM revocation)"
-        " + row_number() OVER (ORDER BY u.aid), u.aid FROM unnest($1::bytea[]) AS u(aid)"
-        " WHERE NOT EXISTS (SELECT 1 FROM revocation r WHERE r.aid = u.aid)",
-        sorted(aids),
-    )
-
-
-async def revocations(reader: Reader, aids: Collection[bytes]) -> dict[bytes, int]:
+async def settled_by_h(reader: Reader, hs: Collection[bytes]) -> dict[bytes, Settled]:
     found = await reader.rows(
-        "SELECT aid, epoch FROM revocation WHERE aid = ANY($1::bytea[])", list(aids)
-    )
-    return {row["aid"]: row["epoch"] for row in found}
-
-
-async def revoked_after(reader: Reader, epoch: int, limit: int) -> list[tuple[int, bytes]]:
-    found = await reader.rows(
-        "SELECT epoch, aid FROM revocation WHERE epoch > $1 ORDER BY epoch LIMIT $2", epoch, limit
-    )
-    return [(row["epoch"], row["aid"]) for row in found]
-
-
-async def insert_witness(work: Work, rows: Sequence[Seen]) -> int:
-    return await work.execute(
-        f"INSERT INTO voucher_witness ({_SEEN}, seen_at) SELECT * FROM unnest($1::bytea[],"
-        " $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[],"
-        " $8::bytea[], $9::bytea[], $10::bytea[], $11::bigint[]) ON CONFLICT DO NOTHING",
-        *unnested([(*_columns(one), one.seen_at) for one in rows], 11),
-    )
-
-
-async def witnessed(reader: Reader, aid: bytes) -> list[Seen]:
-    found = await reader.rows(
-        f"SELECT {_SEEN}, seen_at FROM voucher_witness WHERE aid = $1 ORDER BY counter, h", aid
-    )
-    return [_seen(row) for row in found]
-
-
-async def insert_claims(work: Work, aid: bytes, rows: Sequence[tuple[bytes, int]]) -> None:
-    await work.execute(
-        "INSERT INTO voucher_claim (aid, h, amount) SELECT $1, * FROM unnest($2::bytea[], $3::bigint[])",
-        aid,
-        *unnested(rows, 2),
-    )
-
-
-_VOID: Final = "h, aid, counter, terminal, payee, wire, tries, applied_at"
-
-
-async def insert_voids(work: Work, rows: Sequence[HeldVoid]) -> None:
-    await work.execute(
-        f"INSERT INTO voucher_void ({_VOID}) SELECT * FROM unnest($1::bytea[], $2::bytea[],"
-        " $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bigint[], $8::bigint[])"
-        " ON CONFLICT DO NOTHING",
-        *unnested([astuple(one) for one in rows], 8),
-    )
-
-
-async def lock_voids(work: Work, hs: Collection[bytes]) -> list[HeldVoid]:
-    """Voids of these vouchers whose refund is not posted yet."""
-    found = await work.rows(
-        f"SELECT {_VOID} FROM voucher_void WHERE h = ANY($1::bytea[]) AND applied_at IS NULL"
-        " ORDER BY h FOR UPDATE",
+        "SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled"
+        " WHERE h = ANY($1::bytea[])",
         list(hs),
     )
-    return [HeldVoid(**dict(row)) for row in found]
-
-
-async def waiting_voids(reader: Reader, limit: int) -> list[bytes]:
-    """Voids of settled vouchers whose refund is not posted yet."""
-    found = await reader.rows(
-        "SELECT v.h FROM voucher_void v JOIN voucher_settled s ON s.h = v.h"
-        " WHERE v.applied_at IS NULL ORDER BY v.h LIMIT $1",
-        limit,
-    )
-    return [row["h"] for row in found]
-
-
-async def voided(reader: Reader, hs: Collection[bytes]) -> set[bytes]:
-    found = await reader.rows("SELECT h FROM voucher_void WHERE h = ANY($1::bytea[])", list(hs))
-    return {row["h"] for row in found}
-
-
-async def save_void(work: Work, void: HeldVoid) -> None:
-    await work.execute(
-        "UPDATE voucher_void SET tries = $2, applied_at = $3 WHERE h = $1",
-        void.h, void.tries, void.applied_at,
-    )  # fmt: skip
-
-
-async def settled_by_h(reader: Reader, h: bytes) -> Settled | None:
-    row = await reader.row(
-        "SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled WHERE h = $1", h
-    )
-    return Settled(**dict(row)) if row else None
-
-
-async def lock_journal(work: Work, terminal: bytes) -> Journal:
-    await work.execute(
-        "INSERT INTO journal (terminal, acked_seq, acked_head, applied, claimed_head,"
-        " claimed_applied, told) VALUES ($1, 0, $2, 0, 0, 0, 0) ON CONFLICT DO NOTHING",
-        terminal,
-        bytes(32),
-    )
-    row = await work.row(
-        "SELECT terminal, epoch, acked_seq, acked_head, applied, claimed_head, claimed_applied, told"
-        " FROM journal WHERE terminal = $1 FOR UPDATE",
-        terminal,
-    )
-    return Journal(**dict(row or {}))
-
-
-async def save_journal(work: Work, j: Journal) -> None:
-    await work.execute(
-        "UPDATE journal SET epoch = $2, acked_seq = $3, acked_head = $4, applied = $5,"
-        " claimed_head = $6, claimed_applied = $7, told = $8 WHERE terminal = $1",
-        *astuple(j),
-    )
-
-
-async def journal_rows(
-    reader: Reader, terminal: bytes, epoch: bytes, first: int, last: int
-) -> dict[int, tuple[bytes, str]]:
-    found = await reader.rows(
-        "SELECT seq, chain, result FROM journal_row"
-        " WHERE terminal = $1 AND epoch = $2 AND seq BETWEEN $3 AND $4",
-        terminal, epoch, first, last,
-    )  # fmt: skip
-    return {row["seq"]: (row["chain"], row["result"]) for row in found}
-
-
-async def insert_journal_rows(
-    work: Work, terminal: bytes, epoch: bytes, rows: Sequence[tuple[int, bytes, str]]
-) -> None:
-    await work.execute(
-        "INSERT INTO journal_row (terminal, epoch, seq, chain, result) SELECT $1, $2, *"
-        " FROM unnest($3::bigint[], $4::bytea[], $5::text[])",
-        terminal,
-        epoch,
-        *unnested(rows, 3),
-    )
-
-
-async def knows_epoch(reader: Reader, terminal: bytes, epoch: bytes) -> bool:
-    return bool(
-        await reader.value(
-            "SELECT EXISTS (SELECT 1 FROM journal_row WHERE terminal = $1 AND epoch = $2)",
-            terminal,
-            epoch,
-        )
-    )
+    return {row["h"]: Settled(**dict(row)) for row in found}
 
 
 async def report(reader: Reader, limit: int = 1000) -> list[Report]:
     found = await reader.rows(
-        "SELECT s.h, s.aid, a.party AS payer, s.counter, s.terminal, s.amount, s.verdict,"
-        " t.h IS NOT NULL AS settled FROM voucher_seen s JOIN allowance a ON a.aid = s.aid"
-        " LEFT JOIN voucher_settled t ON t.h = s.h ORDER BY s.seen_at, s.h LIMIT $1",
+        f"SELECT {_REPORT} ORDER BY s.seen_at, s.aid, s.place LIMIT $1", limit
+    )
+    return [Report(**dict(row)) for row in found]
+
+
+_REPORT: Final = (
+    "s.h, s.aid, a.party AS payer, s.counter, s.terminal, s.amount, s.verdict,"
+    " t.h IS NOT NULL AS settled FROM voucher_seen s JOIN allowance a ON a.aid = s.aid"
+    " LEFT JOIN voucher_settled t ON t.h = s.h"
+)
+
+
+async def of_terminals(reader: Reader, terminals: Collection[bytes], limit: int) -> list[Report]:
+    """Newest first."""
+    found = await reader.rows(
+        f"SELECT {_REPORT} WHERE s.terminal = ANY($1::bytea[])"
+        " ORDER BY s.seen_at DESC, s.h LIMIT $2",
+        list(terminals),
         limit,
     )
     return [Report(**dict(row)) for row in found]
@@ -390,7 +285,7 @@ async def frozen_payers(reader: Reader) -> set[UUID]:
     return {row["party"] for row in found}
 
 
-async def allowances_of(reader: Reader, party: UUID) -> list[Any]:
+async def allowances_of(reader: Reader, party: UUID) -> list[Allowance]:
     found = await reader.rows(
         f"SELECT {_ALLOWANCE} FROM allowance WHERE party = $1 ORDER BY spend_until DESC LIMIT 100",
         party,

@@ -1,5 +1,6 @@
-"""The rows of allowances, settlement and journals; their unique keys are the promise."""
+"""The tables of allowances, settlement and journals; the unique keys here are the promise."""
 
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint
@@ -7,6 +8,11 @@ from sqlalchemy import text as sql
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
+
+APPEND_ONLY: Final = (
+    "voucher_seen", "voucher_settled", "voucher_claim", "voucher_evidence", "voucher_witness",
+    "closed_request", "revocation", "journal_row",
+)  # fmt: skip
 
 
 class AllowanceRow(SQLModel, table=True):
@@ -20,7 +26,10 @@ class AllowanceRow(SQLModel, table=True):
             name="allowance_hold",
         ),
         Index("allowance_open", "device", unique=True, postgresql_where=sql("state = 'issued'")),
+        # An aid's first 8 bytes name it in short places, so they are nobody else's either.
+        Index("allowance_head", "head", unique=True),
         Index("allowance_party", "party"),
+        Index("allowance_spent", "spend_until", postgresql_where=sql("state = 'issued'")),
         Index("allowance_due", "settle_until", postgresql_where=sql("state <> 'closed'")),
     )
     aid: bytes = col.blob(primary=True)
@@ -40,6 +49,7 @@ class AllowanceRow(SQLModel, table=True):
     claimed: int = col.big()
     unclaimed: int = col.big()
     returned: int = col.big()
+    head: bytes = col.blob()
 
 
 class SeenRow(SQLModel, table=True):
@@ -49,6 +59,9 @@ class SeenRow(SQLModel, table=True):
     __table_args__ = (
         PrimaryKeyConstraint("aid", "h", name="voucher_seen_pkey"),
         Index("voucher_seen_h", "h", unique=True),
+        Index("voucher_seen_place", "aid", "place", unique=True),
+        Index("voucher_seen_terminal", "terminal", "seen_at"),
+        CheckConstraint("octet_length(h) = 32 AND amount > 0", name="voucher_seen_sizes"),
     )
     aid: bytes = col.blob()
     h: bytes = col.blob()
@@ -62,6 +75,8 @@ class SeenRow(SQLModel, table=True):
     wire: bytes = col.blob()
     verdict: str = col.string()
     seen_at: int = col.big()
+    place: int = col.big()
+    claimable: bool = col.flag()
 
 
 class SettledRow(SQLModel, table=True):
@@ -72,6 +87,7 @@ class SettledRow(SQLModel, table=True):
         PrimaryKeyConstraint("aid", "counter", name="voucher_settled_pkey"),
         Index("voucher_settled_h", "h", unique=True),
         Index("voucher_settled_challenge", "terminal", "nonce", unique=True),
+        CheckConstraint("amount > 0", name="voucher_settled_amount"),
     )
     aid: bytes = col.blob()
     counter: int = col.big()
@@ -121,19 +137,38 @@ class WitnessRow(SQLModel, table=True):
     seen_at: int = col.big()
 
 
-class VoidRow(SQLModel, table=True):
-    """A signed void of h and whether its refund is posted."""
+class UnclaimedRow(SQLModel, table=True):
+    """Witnessed value set aside at close, and to whom it went in the end."""
 
-    __tablename__ = "voucher_void"
+    __tablename__ = "voucher_unclaimed"
     __table_args__ = (
-        Index("voucher_void_aid", "aid"),
-        Index("voucher_void_waiting", "h", postgresql_where=sql("applied_at IS NULL")),
+        CheckConstraint("amount > 0", name="voucher_unclaimed_amount"),
+        Index("voucher_unclaimed_due", "until", postgresql_where=sql("paid_to IS NULL")),
+        Index("voucher_unclaimed_terminal", "terminal"),
     )
     h: bytes = col.blob(primary=True)
     aid: bytes = col.blob()
-    counter: int = col.big()
     terminal: bytes = col.blob()
+    amount: int = col.big()
+    until: int = col.big()
+    paid_to: str | None = col.string(null=True)
+
+
+class VoidRow(SQLModel, table=True):
+    """A signed void of h by one terminal, and whether its refund is posted."""
+
+    __tablename__ = "voucher_void"
+    __table_args__ = (
+        PrimaryKeyConstraint("h", "terminal", name="voucher_void_pkey"),
+        Index("voucher_void_aid", "aid"),
+        Index("voucher_void_waiting", "h", postgresql_where=sql("applied_at IS NULL")),
+    )
+    h: bytes = col.blob()
+    terminal: bytes = col.blob()
+    aid: bytes = col.blob()
+    counter: int = col.big()
     payee: bytes = col.blob()
+    reason: str = col.string()
     wire: bytes = col.blob()
     tries: int = col.big()
     applied_at: int | None = col.big(null=True)
@@ -167,9 +202,21 @@ class JournalRow(SQLModel, table=True):
     acked_seq: int = col.big()
     acked_head: bytes = col.blob()
     applied: int = col.big()
-    claimed_head: int = col.big()
-    claimed_applied: int = col.big()
     told: int = col.big()
+
+
+class JournalClaimRow(SQLModel, table=True):
+    """From which head to which a terminal's signed headers claimed one revocation epoch."""
+
+    __tablename__ = "journal_claim"
+    __table_args__ = (
+        PrimaryKeyConstraint("terminal", "epoch", "applied", name="journal_claim_pkey"),
+    )
+    terminal: bytes = col.blob()
+    epoch: bytes = col.blob()
+    applied: int = col.big()
+    first_head: int = col.big()
+    last_head: int = col.big()
 
 
 class JournalRowRow(SQLModel, table=True):

@@ -1,8 +1,9 @@
 """Voids: an idempotent full refund of h, whatever came first."""
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from offline.model import VoidReason
 from offline.payer import check_void_signature, decode_void
 from offline.verdicts import Verdict
 from offline.wire import SignedVoid
@@ -11,27 +12,35 @@ from server_core.db.work import Database, Work
 from server_core.errors import invalid
 from server_core.ids import derived
 from server_core.ledger import service as ledger
-from server_core.ledger.model import Code, Transfer, account_id
+from server_core.ledger.model import Code, Outcome, Transfer, account_id
+from server_core.limits import service as limits
 from server_core.terminals import service as terminals
+from server_core.terminals.model import State as TerminalState
+from server_core.terminals.model import Terminal
 from server_core.trust.service import Keys
-from server_core.vouchers import store
+from server_core.vouchers import remedies, store
 from server_core.vouchers.issuing import event
-from server_core.vouchers.model import HeldVoid
+from server_core.vouchers.model import PROFILE, Allowance, HeldVoid, Settled
 
 
 def held(signed: SignedVoid) -> HeldVoid:
     return HeldVoid(
         h=signed.void.h,
+        terminal=signed.cert.terminal,
         aid=signed.void.aid,
         counter=signed.void.counter,
-        terminal=signed.cert.terminal,
         payee=signed.cert.payee,
+        reason=str(signed.void.reason),
         wire=signed.to_bytes(),
     )
 
 
 async def hand_in(db: Database, keys: Keys, text: str) -> str:
-    """Take a signed void from whoever holds it: `applied`, or `waiting` until its voucher is known."""
+    """Take a signed void from whoever holds it.
+
+    `applied`: the refund is posted. `waiting`: for its voucher, for the shop's balance, or for an
+    operator (from a revoked terminal, or above what a terminal may give back). Raises vouchers.void.
+    """
     signed = decode_void(text)
     if isinstance(signed, Verdict):
         raise invalid("vouchers.void", f"not a void: {signed}", field="void")
@@ -41,56 +50,106 @@ async def hand_in(db: Database, keys: Keys, text: str) -> str:
     void = held(signed)
 
     async def do(work: Work) -> str:
-        await store.lock(work, [void.aid])
-        await store.insert_voids(work, [void])
-        await apply(work, [void.h])
-        return "waiting" if await store.lock_voids(work, [void.h]) else "applied"
+        allowances = await store.lock(work, [void.aid])
+        await remedies.insert_voids(work, [void])
+        await apply(work, allowances, [void.h])
+        done = await remedies.void_applied(work, void.h, void.terminal)
+        return "applied" if done else "waiting"
 
     return await db.transact(do)
 
 
-async def apply(work: Work, hs: Collection[bytes]) -> int:
-    """Refund what is settled and voided: shop → payer. The allowances are locked by the caller.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """A void whose voucher is settled: shop to payer, in full."""
 
-    A shop that has been paid out already may not hold enough: the void waits, and a job tries again.
-    """
-    if not hs:
-        return 0
-    done = 0
-    for void in await store.lock_voids(work, hs):
-        settled = await store.settled_by_h(work, void.h)
-        if settled is None or settled.terminal != void.terminal:
-            continue
-        allowance = (await store.lock(work, [settled.aid]))[settled.aid]
-        terminal = await terminals.get(work, void.terminal)
-        if terminal.payee != void.payee:
-            continue
-        [outcome] = await ledger.post(
-            work,
-            [
-                Transfer(
-                    id=derived("void", void.h.hex(), void.tries),
-                    debit=account_id(Code.PAYABLE, terminal.party, allowance.currency),
-                    credit=account_id(Code.WALLET, allowance.party, allowance.currency),
-                    amount=settled.amount,
-                    ledger=allowance.currency,
-                    code="void",
-                    reference=f"{settled.aid.hex()}:{settled.counter}",
-                )
-            ],
+    void: HeldVoid
+    settled: Settled
+    allowance: Allowance
+    terminal: Terminal
+
+    @property
+    def transfer(self) -> Transfer:
+        currency = self.allowance.currency
+        return Transfer(
+            id=derived("void", self.void.h.hex(), self.void.tries),
+            debit=account_id(Code.PAYABLE, self.terminal.party, currency),
+            credit=account_id(Code.WALLET, self.allowance.party, currency),
+            amount=self.settled.amount,
+            ledger=currency,
+            code="void",
+            reference=f"{self.settled.aid.hex()}:{self.settled.counter}",
         )
-        tried = replace(void, tries=void.tries + 1)
+
+
+async def due(
+    work: Work, allowances: dict[bytes, Allowance], hs: Collection[bytes]
+) -> list[Refund]:
+    """Refunds that may be posted now, of vouchers under locked `allowances`; rows stay locked."""
+    waiting = await remedies.lock_voids(work, hs) if hs else []
+    if not waiting:
+        return []
+    settled = await store.settled_by_h(work, {one.h for one in waiting})
+    known = await terminals.get_many(work, {one.terminal for one in waiting})
+    most = (await limits.in_force(work, PROFILE))["void_each"]
+    refunds = []
+    for void in waiting:
+        paid, terminal = settled.get(void.h), known.get(void.terminal)
+        if paid is None or terminal is None or paid.aid not in allowances:
+            continue
+        own = (paid.terminal, terminal.payee) == (void.terminal, void.payee)
+        if not own or (paid.aid, paid.counter) != (void.aid, void.counter):
+            continue
+        if terminal.state is TerminalState.REVOKED:
+            continue
+        if void.reason == VoidReason.RETURNED and paid.amount > most:
+            continue
+        allowance = allowances[paid.aid]
+        refunds.append(Refund(void=void, settled=paid, allowance=allowance, terminal=terminal))
+    return refunds
+
+
+async def landed(work: Work, refunds: Sequence[Refund], outcomes: Sequence[Outcome]) -> int:
+    """Store what became of posted refunds; one that the shop could not cover is tried again later."""
+    done = []
+    for refund, outcome in zip(refunds, outcomes, strict=True):
+        void = replace(refund.void, tries=refund.void.tries + 1)
         if outcome.ok:
-            tried = replace(tried, applied_at=work.now_ms)
-            done += 1
+            void = replace(void, applied_at=work.now_ms)
             work.emit(
                 event(
                     "voucher.voided",
-                    allowance,
+                    refund.allowance,
                     SYSTEM,
-                    counter=settled.counter,
-                    amount=str(settled.amount),
+                    counter=refund.settled.counter,
+                    amount=str(refund.settled.amount),
+                    merchant=str(refund.terminal.party),
                 )
             )
-        await store.save_void(work, tried)
-    return done
+        done.append(void)
+    if done:
+        await remedies.save_voids(work, done)
+    return sum(one.applied_at is not None for one in done)
+
+
+async def apply(work: Work, allowances: dict[bytes, Allowance], hs: Collection[bytes]) -> int:
+    """Refund what is settled and voided; how many. A shop that holds too little is asked again later."""
+    refunds = await due(work, allowances, hs)
+    return await landed(work, refunds, await ledger.post(work, [one.transfer for one in refunds]))
+
+
+async def retry(work: Work, waiting: Sequence[tuple[bytes, bytes]]) -> int:
+    """Refund those that the shop covers by now. Its balance is read first: a refused try is a row."""
+    allowances = await store.lock(work, {aid for _, aid in waiting})
+    refunds = await due(work, allowances, {h for h, _ in waiting})
+    accounts = await ledger.balances(
+        work, {one.transfer.debit for one in refunds if one.transfer.debit}
+    )
+    left = {key: account.available for key, account in accounts.items()}
+    covered = []
+    for one in refunds:
+        shop = one.transfer.debit
+        if shop is not None and left.get(shop, 0) >= one.settled.amount:
+            left[shop] -= one.settled.amount
+            covered.append(one)
+    return await landed(work, covered, await ledger.post(work, [one.transfer for one in covered]))

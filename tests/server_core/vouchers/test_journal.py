@@ -90,12 +90,12 @@ async def test_a_terminal_that_never_synced_may_be_restored(street) -> None:
     assert await shop.sync() == [ACCEPTED, ACCEPTED]
 
 
-async def test_an_epoch_that_names_a_row_that_we_do_not_have_is_a_gap(street) -> None:
+async def test_an_epoch_that_names_another_row_than_ours_is_a_fork(street) -> None:
     shop, phone = await street.shop(), await street.phone()
     shop.accept(phone.pay(shop, 100))
     await shop.sync()
-    restored(shop, link=bytes(32))
-    assert await shop.sync() == [Verdict.JOURNAL_GAP]
+    restored(shop, at=1, link=bytes(32))
+    assert await shop.sync() == [Verdict.JOURNAL_FORK]
 
 
 async def test_the_old_epoch_takes_only_resends(street) -> None:

@@ -77,7 +77,8 @@ class TestDoubleSpend:
         two.accept(twin.pay(two, 10_000))
         assert await one.sync() == [ACCEPTED, ACCEPTED]
         assert await two.sync() == [Verdict.DOUBLE_SPEND]
-        assert await two.sync(first=1, applied=1) == [Verdict.DOUBLE_SPEND]
+        two.apply()
+        assert await two.sync(first=1) == [Verdict.DOUBLE_SPEND, ACCEPTED]
         one.accept(phone.pay(one, 3_000))
         assert await one.sync() == [ACCEPTED]  # it was not told of the freeze before it took it
         async with street.db.reader() as reader:
@@ -186,9 +187,14 @@ class TestRevocation:
         _, two, phone = await self.frozen(street)
         two.apply()
         two.accept(phone.pay(two, 200))
-        assert await two.sync(applied=2) == [ACCEPTED, Verdict.REVOKED]
+        assert await two.sync() == [ACCEPTED, Verdict.REVOKED]
         two.write(Apply(epoch=9))
         assert await two.sync(applied=3) == [Verdict.JOURNAL_FORK]
+
+    async def test_a_claim_without_its_apply_is_a_fork(self, street) -> None:
+        _, two, phone = await self.frozen(street)
+        two.accept(phone.pay(two, 200))
+        assert await two.sync(applied=1) == [Verdict.JOURNAL_FORK]
 
 
 async def test_operators_are_not_payers(street) -> None:

@@ -175,9 +175,9 @@ class TestClose:
         assert [await street.owed(shop) for shop in shops] == [40_000, 0, 0, 0]
         await self.close(street)
         row = await street.row(phone)
-        # 60,000 is left: 30,000 fits, 45,000 does not, 20,000 does.
-        assert (row["settled"], row["claimed"], row["returned"]) == (40_000, 50_000, 10_000)
-        assert [await street.owed(shop) for shop in shops] == [40_000, 30_000, 0, 20_000]
+        # 60,000 is left: 30,000 in full, 45,000 in part; nothing goes back before they are paid.
+        assert (row["settled"], row["claimed"], row["returned"]) == (40_000, 60_000, 0)
+        assert [await street.owed(shop) for shop in shops] == [40_000, 30_000, 30_000, 0]
 
     async def test_two_closers_at_once(self, street) -> None:
         phones = [await street.phone() for _ in range(3)]

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("claimed", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("unclaimed", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("returned", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("head", sa.LargeBinary(), nullable=False),
         sa.CheckConstraint(
             "settled >= 0 AND claimed >= 0 AND unclaimed >= 0 AND returned >= 0 AND settled + claimed + unclaimed + returned <= hold",
             name="allowance_hold",
@@ -95,6 +96,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state <> 'closed'"),
     )
+    op.create_index("allowance_head", "allowance", ["head"], unique=True)
     op.create_index(
         "allowance_open",
         "allowance",
@@ -103,6 +105,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'issued'"),
     )
     op.create_index("allowance_party", "allowance", ["party"], unique=False)
+    op.create_index(
+        "allowance_spent",
+        "allowance",
+        ["spend_until"],
+        unique=False,
+        postgresql_where=sa.text("state = 'issued'"),
+    )
     op.create_table(
         "attempt",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -251,10 +260,17 @@ def upgrade() -> None:
         sa.Column("acked_seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("acked_head", sa.LargeBinary(), nullable=False),
         sa.Column("applied", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("claimed_head", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("claimed_applied", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("told", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("terminal"),
+    )
+    op.create_table(
+        "journal_claim",
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("epoch", sa.LargeBinary(), nullable=False),
+        sa.Column("applied", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_head", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last_head", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("terminal", "epoch", "applied", name="journal_claim_pkey"),
     )
     op.create_table(
         "journal_row",
@@ -419,9 +435,16 @@ def upgrade() -> None:
         sa.Column("wire", sa.LargeBinary(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("place", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("claimable", sa.Boolean(), nullable=False),
+        sa.CheckConstraint("octet_length(h) = 32 AND amount > 0", name="voucher_seen_sizes"),
         sa.PrimaryKeyConstraint("aid", "h", name="voucher_seen_pkey"),
     )
     op.create_index("voucher_seen_h", "voucher_seen", ["h"], unique=True)
+    op.create_index("voucher_seen_place", "voucher_seen", ["aid", "place"], unique=True)
+    op.create_index(
+        "voucher_seen_terminal", "voucher_seen", ["terminal", "seen_at"], unique=False
+    )
     op.create_table(
         "voucher_settled",
         sa.Column("aid", sa.LargeBinary(), nullable=False),
@@ -431,6 +454,7 @@ def upgrade() -> None:
         sa.Column("nonce", sa.LargeBinary(), nullable=False),
         sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("settled_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.CheckConstraint("amount > 0", name="voucher_settled_amount"),
         sa.PrimaryKeyConstraint("aid", "counter", name="voucher_settled_pkey"),
     )
     op.create_index(
@@ -438,12 +462,32 @@ def upgrade() -> None:
     )
     op.create_index("voucher_settled_h", "voucher_settled", ["h"], unique=True)
     op.create_table(
-        "voucher_void",
+        "voucher_unclaimed",
         sa.Column("h", sa.LargeBinary(), nullable=False),
         sa.Column("aid", sa.LargeBinary(), nullable=False),
-        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("amount", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("until", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("paid_to", sa.Text(), nullable=True),
+        sa.CheckConstraint("amount > 0", name="voucher_unclaimed_amount"),
+        sa.PrimaryKeyConstraint("h"),
+    )
+    op.create_index(
+        "voucher_unclaimed_due",
+        "voucher_unclaimed",
+        ["until"],
+        unique=False,
+        postgresql_where=sa.text("paid_to IS NULL"),
+    )
+    op.create_index("voucher_unclaimed_terminal", "voucher_unclaimed", ["terminal"], unique=False)
+    op.create_table(
+        "voucher_void",
+        sa.Column("h", sa.LargeBinary(), nullable=False),
+        sa.Column("terminal", sa.LargeBinary(), nullable=False),
+        sa.Column("aid", sa.LargeBinary(), nullable=False),
+        sa.Column("counter", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("payee", sa.LargeBinary(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("wire", sa.LargeBinary(), nullable=False),
         sa.Column("tries", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("applied_at", sa.BigInteger(), autoincrement=False, nullable=True),

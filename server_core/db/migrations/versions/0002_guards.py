@@ -19,7 +19,7 @@ APPEND_ONLY = (
 # Rows whose state changes but that are never taken away.
 CHANGING = (
     "intent", "attempt", "session", "session_link", "event_head", "device", "terminal", "pairing",
-    "allowance", "voucher_void", "journal",
+    "allowance", "voucher_void", "voucher_unclaimed", "journal", "journal_claim",
 )
 
 # Rows that are forgotten when their time is over.
@@ -30,15 +30,20 @@ ACCOUNT_CHANGES = (
     " debits_pending, debits_posted, credits_pending, credits_posted"
 )
 
-INDIA = "RBI offline framework, Jan 2022, Aug 2023, Dec 2024"
 PROFILES = (
     ("payments", "per_payment", 10_000_000, "minor", "NPCI: UPI default limit, INR 1,00,000"),
-    ("offline", "cap_each", 50_000, "minor", INDIA),
-    ("offline", "cap_total", 200_000, "minor", INDIA),
-    ("offline", "spend_window_s", 86_400, "s", "OV1: spend within 24 h"),
+    ("offline", "cap_each", 50_000, "minor", "RBI offline framework: Jan 2022, raised Aug 2023 and Dec 2024: INR 500 a payment"),
+    ("offline", "cap_total", 200_000, "minor", "RBI offline framework: Jan 2022, raised Aug 2023 and Dec 2024: INR 2,000 an instrument"),
+    ("offline", "max_count", 100, "vouchers", "OV1: vouchers under one allowance"),
+    ("offline", "holds_per_payer", 400_000, "minor", "OV1: set aside at once: two devices in full"),
+    ("offline", "spend_window_s", 86_400, "s", "OV1: spend within 24 hours"),
     ("offline", "settle_window_s", 345_600, "s", "OV1: settle within 4 days"),
-    ("offline", "max_count", 1_000, "vouchers", "OV1: vouchers under one allowance"),
-    ("offline", "holds_per_payer", 400_000, "minor", "OV1: set aside at once, two devices"),
+    ("offline", "margin_s", 3_600, "s", "OV1: an hour after settle_until before an allowance closes"),
+    ("offline", "void_each", 50_000, "minor", "OV1: what a terminal may give back; more waits for an operator"),
+    ("offline", "exposure_soft", 500_000, "minor", "OV1: unsettled at a terminal: go online if you can"),
+    ("offline", "exposure_hard", 1_000_000, "minor", "OV1: the floor limit: unsettled at a terminal at most"),
+    ("offline", "exposure_allowance", 200_000, "minor", "OV1: unsettled of one allowance at one terminal"),
+    ("offline", "unclaimed_keep_s", 15_552_000, "s", "OV1: 180 days for the merchant, then to the payer"),
 )
 
 
