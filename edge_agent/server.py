@@ -15,7 +15,9 @@ from edge_agent.errors import AgentError
 _TIMEOUT: Final = httpx.Timeout(10.0, connect=4.0)
 _JSON_MAX: Final = 256 * 1024
 _CBOR_MAX: Final = 1024 * 1024
-_AGAIN: Final = frozenset({408, 409, 425, 429})
+_AGAIN: Final = frozenset({408, 425})
+_UNDECIDED: Final = frozenset({"", "idempotency.still_running", "trust.nonce_used"})
+"""Codes of a conflict or limit under which the question still stands; any other one is an answer."""
 _CBOR: Final = {"content-type": "application/cbor", "accept": "application/cbor"}
 
 
@@ -242,7 +244,8 @@ def _refusal(status: int, data: bytes) -> AgentError:
     if isinstance(problem, dict):
         code = _plain(problem.get("code"), 80)
         detail = _plain(problem.get("detail") or problem.get("title"), 300)
-    if status >= 500 or status in _AGAIN:
+    undecided = code in _UNDECIDED or code.startswith("db.")
+    if status >= 500 or status in _AGAIN or (status in {409, 429} and undecided):
         # It may have done what was asked, or be doing it: not a refusal.
         return ServerUnreachable(f"the server cannot say now: {status} {code} {detail}".strip())
     return ServerRefused(code or f"server.status_{status}", detail or f"the server said {status}")

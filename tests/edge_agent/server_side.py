@@ -105,7 +105,7 @@ class ServerSide:
 
     def use_nonce(self, nonce: bytes) -> None:
         if nonce not in self.nonces:
-            raise ProblemError(409, "edge.nonce_used")
+            raise ProblemError(409, "trust.nonce_used")
         self.nonces.discard(nonce)
 
     # JSON routes
