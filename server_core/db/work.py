@@ -28,7 +28,13 @@ _AGAIN: Final = (
     # A peer committed the same id between our read and our write: the next try sees it.
     asyncpg.UniqueViolationError,
 )
-_LOST: Final = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the protocol's state when a connection dies under it
+    asyncpg.OperatorInterventionError,
+    OSError,
+)
 
 T = TypeVar("T")
 _BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
@@ -155,7 +161,7 @@ class Database:
                     "search_path": schema,
                     "role": APP_ROLE,
                     "application_name": "hundi",
-                    "lock_timeout": "15s",
+                    "lock_timeout": "4s",
                     **_BY_KEY,
                     "idle_in_transaction_session_timeout": "60s",
                 },
@@ -233,7 +239,7 @@ class Database:
             raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
         try:
             yield connection
-        except (asyncpg.PostgresConnectionError, ConnectionError) as error:
+        except (*_LOST, TimeoutError) as error:
             raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
         except asyncpg.LockNotAvailableError as error:
             raise unavailable(

@@ -121,6 +121,11 @@ async def gap(reader: Reader) -> str | None:
         " sequence, row_number() OVER (PARTITION BY aggregate_id ORDER BY seq) AS m FROM event) s"
         " WHERE seq <> n OR sequence <> m ORDER BY seq LIMIT 1"
     )
+    if found is None:
+        found = await reader.value(
+            "SELECT 'event_head ' || seq FROM event_head"
+            " WHERE seq <> (SELECT coalesce(max(seq), 0) FROM event)"
+        )
     return found
 
 

@@ -1,11 +1,14 @@
 """Claim keys for a batch of commands, and store their answers in the same commit."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from server_core.db.work import Work
+from server_core.errors import unavailable
 from server_core.idempotency import rules, store
 from server_core.idempotency.model import Claim, Found, Fresh, Running
+
+_ROUNDS: Final = 4
 
 
 async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
@@ -18,10 +21,17 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
     first: dict[tuple[str, str], int] = {}
     for place, one in enumerate(claims):
         first.setdefault((one.scope, one.key), place)
-    fresh = await store.insert(work, [claims[place] for place in first.values()])
-    stored = {}
-    if len(fresh) < len(first):
-        stored = await store.lock(work, [key for key in first if key not in fresh])
+    fresh: set[tuple[str, str]] = set()
+    stored: dict[tuple[str, str], dict[str, Any]] = {}
+    for _ in range(_ROUNDS):
+        missing = [key for key in first if key not in fresh and key not in stored]
+        if not missing:
+            break
+        fresh |= await store.insert(work, [claims[first[key]] for key in missing])
+        # A key that was there may be released or reaped while we wait for it: then it is free.
+        stored |= await store.lock(work, [key for key in missing if key not in fresh])
+    else:
+        raise unavailable("db.contended", "too many at once: repeat with the same key")
     found: list[Found] = []
     for place, one in enumerate(claims):
         key = (one.scope, one.key)

@@ -72,10 +72,28 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         " ORDER BY account, version LIMIT 1",
     ),
     (
-        "a created transfer has two entries, a refused one none",
-        "SELECT 'transfer ' || t.id FROM transfer t LEFT JOIN"
-        " (SELECT transfer, count(*) AS n FROM entry GROUP BY transfer) e ON e.transfer = t.id"
-        " WHERE coalesce(e.n, 0) <> CASE t.result WHEN 'created' THEN 2 ELSE 0 END"
+        "a created transfer has one entry on each side, a refused one none",
+        "SELECT 'transfer ' || t.id FROM transfer t LEFT JOIN ("
+        "  SELECT e.transfer, count(*) AS n, count(*) FILTER (WHERE e.account = m.debit) AS d,"
+        "   count(*) FILTER (WHERE e.account = m.credit) AS c"
+        "  FROM entry e JOIN transfer m ON m.id = e.transfer GROUP BY e.transfer"
+        " ) e ON e.transfer = t.id WHERE CASE t.result"
+        " WHEN 'created' THEN (e.n, e.d, e.c) IS DISTINCT FROM (2::bigint, 1::bigint, 1::bigint)"
+        " ELSE e.n IS NOT NULL END ORDER BY t.id LIMIT 1",
+    ),
+    (
+        "a transfer and both its accounts are of one ledger",
+        "SELECT 'transfer ' || t.id FROM transfer t LEFT JOIN account d ON d.id = t.debit"
+        " LEFT JOIN account c ON c.id = t.credit WHERE t.result = 'created'"
+        " AND (d.ledger IS DISTINCT FROM t.ledger OR c.ledger IS DISTINCT FROM t.ledger)"
+        " ORDER BY t.id LIMIT 1",
+    ),
+    (
+        "what ends a hold moves between the hold's own accounts",
+        "SELECT 'transfer ' || t.id FROM transfer t LEFT JOIN transfer p ON p.id = t.pending_id"
+        " AND p.mode = 'pending' AND p.result = 'created'"
+        " WHERE t.result = 'created' AND t.mode IN ('post', 'void', 'expire')"
+        " AND (t.debit, t.credit) IS DISTINCT FROM (p.debit, p.credit)"
         " ORDER BY t.id LIMIT 1",
     ),
     (
@@ -101,6 +119,12 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 WATCHED: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "no account stands below its floor (a floor may have been raised since)",
+        "SELECT 'account ' || id FROM account WHERE floor IS NOT NULL AND floor > CASE side"
+        " WHEN 'credit' THEN credits_posted - debits_posted - debits_pending"
+        " ELSE debits_posted - credits_posted - credits_pending END ORDER BY id LIMIT 1",
+    ),
     (
         "suspense is empty in a healthy system",
         "SELECT 'account ' || id || ' stands at ' || (credits_posted - debits_posted) || ' '"

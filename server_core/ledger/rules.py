@@ -229,7 +229,7 @@ class _Book:
         outcome: Outcome | None = None,
     ) -> None:
         """Answer with `result` and, if `bind`, keep it as the id's outcome for ever."""
-        if bind and result not in UNBOUND:
+        if bind and result not in UNBOUND and 0 <= transfer.amount <= MAX_TOTAL:
             self._transfers[transfer.id] = (transfer, result)
             self.decision.transfers.append((transfer, result))
         if outcome is None:
@@ -245,6 +245,10 @@ class _Book:
     def _check(self, transfer: Transfer) -> tuple[Result, Hold | None]:
         """Every check in its documented order (Result's order); CREATED when all pass."""
         hold = None
+        least = 0 if transfer.mode in {Mode.VOID, Mode.EXPIRE} else 1
+        most = 0 if least == 0 else MAX_TOTAL
+        if not least <= transfer.amount <= most:
+            return Result.AMOUNT_MUST_BE_POSITIVE, None
         if transfer.mode in RESOLVING:
             result, hold = self._check_hold(transfer)
             if result is not Result.CREATED or hold is None:
@@ -252,8 +256,6 @@ class _Book:
             debit, credit = hold.transfer.debit, hold.transfer.credit
         else:
             debit, credit = transfer.debit, transfer.credit
-            if transfer.amount <= 0:
-                return Result.AMOUNT_MUST_BE_POSITIVE, None
             if debit == credit:
                 return Result.ACCOUNTS_MUST_BE_DIFFERENT, None
         accounts = self._known.accounts
@@ -262,7 +264,8 @@ class _Book:
         taker, giver = accounts[debit], accounts[credit]
         if hold is None and not taker.ledger == giver.ledger == transfer.ledger:
             return Result.ACCOUNTS_MUST_HAVE_THE_SAME_LEDGER, None
-        if transfer.mode not in {Mode.VOID, Mode.EXPIRE} and (taker.closed or giver.closed):
+        # A hold was promised before its account was closed: it may still end, either way.
+        if transfer.mode not in RESOLVING and (taker.closed or giver.closed):
             return Result.ACCOUNT_CLOSED, None
         return self._check_limits(transfer, debit, credit), hold
 
@@ -281,8 +284,6 @@ class _Book:
         if transfer.mode is Mode.POST:
             if due:
                 return Result.PENDING_TRANSFER_EXPIRED, None
-            if transfer.amount <= 0:
-                return Result.AMOUNT_MUST_BE_POSITIVE, None
             if transfer.amount > hold.remaining:
                 return Result.EXCEEDS_PENDING_TRANSFER_AMOUNT, None
         return Result.CREATED, hold

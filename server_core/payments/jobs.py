@@ -10,6 +10,7 @@ from server_core.payments import landing, service, store
 from server_core.payments.model import Rails
 
 PAGE: Final = 50
+RETRY_MS: Final = 5 * 60 * 1000
 _log = structlog.get_logger("hundi.payments")
 
 
@@ -22,6 +23,10 @@ async def reconcile(db: Database, rails: Rails) -> int:
             await landing.ask(db, rails, attempt.id)
         except DomainError as refused:
             _log.info("payments.landed", attempt=str(attempt.id), code=refused.code)
+        except Exception as error:  # noqa: BLE001 - one attempt's failure is no other's
+            _log.error("payments.not_landed", attempt=str(attempt.id), error=repr(error))
+            async with db.work() as work:
+                await store.postpone(work, attempt.id, work.now_ms + RETRY_MS)
     return len(due)
 
 

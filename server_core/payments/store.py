@@ -168,6 +168,15 @@ async def save_attempt(work: Work, attempt: Attempt) -> None:
     )  # fmt: skip
 
 
+async def postpone(work: Work, attempt: UUID, until: int) -> None:
+    """Ask about an open attempt later; one that has ended is left alone."""
+    await work.execute(
+        "UPDATE attempt SET next_check_at = $2 WHERE id = $1 AND next_check_at IS NOT NULL",
+        attempt,
+        until,
+    )
+
+
 async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:
     row = await reader.row(f"SELECT {_ATTEMPT} FROM attempt WHERE id = $1", attempt)
     return _attempt(row) if row else None

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import suppress
 from uuid import UUID
 
+import asyncpg
+
 from server_core.db.work import Database, Emitted
 from server_core.events import store, tail
 from server_core.events.bus import InProcessBus
@@ -94,3 +96,16 @@ async def test_a_subscriber_that_falls_behind_is_told() -> None:
     bus.close()
     with bus.subscribe(ONE) as late:
         assert [e async for e in late] == []
+
+
+async def test_a_lost_tail_is_a_gap(db: Database, database_url: str) -> None:
+    await emit(db, event(ONE), event(ONE))
+    owner = await asyncpg.connect(database_url, server_settings={"search_path": db.cell})
+    try:
+        await owner.execute(
+            "SET session_replication_role = replica; DELETE FROM event WHERE seq = 2"
+        )
+    finally:
+        await owner.close()
+    async with db.reader() as reader:
+        assert await store.gap(reader) == "event_head 2"

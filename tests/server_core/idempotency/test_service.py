@@ -74,6 +74,31 @@ async def test_a_duplicate_waits_for_the_commit_and_replays(db: Database) -> Non
     assert found == [Replay(answer="done")]
 
 
+async def test_a_key_released_while_a_duplicate_waits_for_it_is_free(db: Database) -> None:
+    """What a landing that was never sent does, while its client repeats the key."""
+    await claim(db, CLAIM)
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with db.work() as work:
+            await service.hold(work, [CLAIM])
+            held.set()
+            await go.wait()
+            await service.release(work, [CLAIM])
+
+    async def second():
+        await held.wait()
+        waiting = asyncio.ensure_future(claim(db, CLAIM))
+        async with db.reader() as reader:
+            while not await reader.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not waiting.done()
+        go.set()
+        return await waiting
+
+    _, found = await asyncio.gather(first(), second())
+    assert found == [Fresh()]
+
+
 async def test_a_rolled_back_claim_leaves_the_key_free(db: Database) -> None:
     with suppress(LookupError):
         async with db.work() as work:
