@@ -127,8 +127,7 @@ async def mine(reader: Reader, actor: Actor) -> list[Terminal]:
 
 async def quarantine(work: Work, terminal: Terminal) -> None:
     """Its journal forked: it may drain, and an operator looks before it is paid out."""
-    if terminal.state is State.ACTIVE:
-        await store.set_state(work, terminal.id, State.QUARANTINED)
+    if await store.quarantine(work, terminal.id):
         work.emit(_event("terminal.quarantined", terminal))
 
 

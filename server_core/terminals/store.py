@@ -85,6 +85,18 @@ async def set_state(work: Work, terminal: bytes, state: State) -> None:
     await work.execute("UPDATE terminal SET state = $2 WHERE id = $1", terminal, state)
 
 
+async def quarantine(work: Work, terminal: bytes) -> bool:
+    """Whether it was active until now: a revoked one stays revoked."""
+    return bool(
+        await work.execute(
+            "UPDATE terminal SET state = $2 WHERE id = $1 AND state = $3",
+            terminal,
+            State.QUARANTINED,
+            State.ACTIVE,
+        )
+    )
+
+
 async def insert_pairing(work: Work, code_hash: bytes, merchant: UUID, expires_at: int) -> None:
     await work.execute(
         "INSERT INTO pairing (code_hash, merchant, expires_at) VALUES ($1, $2, $3)",

@@ -107,10 +107,12 @@ async def void_applied(reader: Reader, h: bytes, terminal: bytes) -> bool:
 
 
 async def waiting_voids(reader: Reader, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-    """(h, aid) of settled vouchers whose own terminal's void waits, from `after` on."""
+    """(h, aid) of paid vouchers whose own terminal's void waits, from `after` on."""
     found = await reader.rows(
-        "SELECT v.h, s.aid FROM voucher_void v JOIN voucher_settled s ON s.h = v.h"
+        "SELECT v.h, s.aid FROM voucher_void v JOIN voucher_seen s ON s.h = v.h"
         " AND s.terminal = v.terminal WHERE v.applied_at IS NULL AND v.h > $1"
+        " AND (EXISTS (SELECT 1 FROM voucher_settled p WHERE p.h = v.h)"
+        "  OR EXISTS (SELECT 1 FROM voucher_claim c WHERE c.aid = s.aid AND c.h = v.h))"
         " ORDER BY v.h LIMIT $2",
         after,
         limit,

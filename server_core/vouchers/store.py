@@ -246,10 +246,14 @@ async def evidence(reader: Reader, limit: int = 1000) -> list[Evidence]:
     return [Evidence(**dict(row)) for row in found]
 
 
-async def settled_by_h(reader: Reader, hs: Collection[bytes]) -> dict[bytes, Settled]:
+async def paid_by_h(reader: Reader, hs: Collection[bytes]) -> dict[bytes, Settled]:
+    """What a shop was paid for these vouchers: settled, or by claim when the allowance closed."""
     found = await reader.rows(
         "SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled"
-        " WHERE h = ANY($1::bytea[])",
+        " WHERE h = ANY($1::bytea[])"
+        " UNION ALL SELECT c.aid, s.counter, c.h, s.terminal, s.nonce, c.amount"
+        " FROM voucher_claim c JOIN voucher_seen s ON s.aid = c.aid AND s.h = c.h"
+        " WHERE c.h = ANY($1::bytea[])",
         list(hs),
     )
     return {row["h"]: Settled(**dict(row)) for row in found}

@@ -273,8 +273,9 @@ async def _forked(
     Results carry the chain as far as we can follow it: the terminal applies those that are its own.
     """
     await terminals.quarantine(work, terminal)
-    taken = [one for one in rows if isinstance(one.row, Accept)]
-    verdicts = iter(await settle(work, terminal, taken, journal.applied))
+    taken = [one for one in rows if isinstance(one.row, Accept | Apply)]
+    results = await settle(work, terminal, taken, journal.applied)
+    judged = {one.seq: result for one, result in zip(taken, results, strict=True)}
     epoch, previous = request.body.header.epoch, GENESIS
     if rows and rows[0].seq > 1:
         before = rows[0].seq - 1
@@ -282,7 +283,7 @@ async def _forked(
         previous = known[before][0] if before in known else GENESIS
     for one in rows:
         previous = chain(terminal.id, epoch, one.seq, previous, one.raw)
-        result = next(verdicts) if isinstance(one.row, Accept) else Verdict.JOURNAL_FORK
+        result = judged[one.seq] if isinstance(one.row, Accept) else Verdict.JOURNAL_FORK
         items.append(ItemResult(seq=one.seq, row_hash=previous, result=result))
     return Taken(verdict=Verdict.JOURNAL_FORK, journal=journal, items=items)
 

@@ -32,6 +32,9 @@ async def claim(db: Database, actor: Actor, h: bytes) -> Unclaimed:
             raise _unknown()
         if found.paid_to == "payer":
             raise conflict("vouchers.unclaimed_over", "its time is over: it went back to the payer")
+        own = (h, found.terminal, sent[h].payee)
+        if found.paid_to is None and own in await remedies.voided(work, [h]):
+            raise conflict("vouchers.unclaimed_over", "your terminal gave it back to the payer")
         if found.paid_to is None:
             await _pay(work, found, "merchant", Code.PAYABLE, shop, actor)
         return found

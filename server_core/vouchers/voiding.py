@@ -89,7 +89,7 @@ async def due(
     waiting = await remedies.lock_voids(work, hs) if hs else []
     if not waiting:
         return []
-    settled = await store.settled_by_h(work, {one.h for one in waiting})
+    settled = await store.paid_by_h(work, {one.h for one in waiting})
     known = await terminals.get_many(work, {one.terminal for one in waiting})
     most = (await limits.in_force(work, PROFILE))["void_each"]
     refunds = []

@@ -131,3 +131,17 @@ async def test_one_bad_row_is_one_bad_item(street) -> None:
     shop.links.append(chain(shop.terminal.id, shop.epoch, 2, shop.links[-1], shop.journal[-1]))
     shop.accept(phone.pay(shop, 200))
     assert await shop.sync() == [ACCEPTED, Verdict.UNSUPPORTED_VERSION, ACCEPTED]
+
+
+async def test_a_forked_journals_apply_still_stops_what_comes_after_it(street) -> None:
+    one, two, phone = await street.shop(), await street.shop(), await street.phone()
+    one.accept(phone.clone().pay(one, 100))
+    two.accept(phone.pay(two, 100))
+    await one.sync()
+    await two.sync()
+    two.journal, two.links = [], []
+    two.accept(phone.pay(two, 400))
+    two.apply()
+    two.accept(phone.pay(two, 500))
+    assert await two.sync(first=1) == [Verdict.JOURNAL_FORK]
+    assert await street.owed(two) == 400

@@ -179,6 +179,19 @@ class TestClose:
         assert (row["settled"], row["claimed"], row["returned"]) == (40_000, 60_000, 0)
         assert [await street.owed(shop) for shop in shops] == [40_000, 30_000, 30_000, 0]
 
+    async def test_a_void_of_a_claimed_voucher_is_refunded(self, street) -> None:
+        one, two, phone = await street.shop(), await street.shop(), await street.phone()
+        one.accept(phone.clone().pay(one, 10_000))
+        second = phone.pay(two, 20_000)
+        two.accept(second)
+        await one.sync()
+        await two.sync()
+        await self.close(street)
+        assert await street.owed(two) == 20_000
+        text = two.void_of(second).to_text()
+        assert await vouchers.hand_in(street.db, street.keys, text) == "applied"
+        assert (await street.owed(two), await street.wallet(phone)) == (0, 490_000)
+
     async def test_two_closers_at_once(self, street) -> None:
         phones = [await street.phone() for _ in range(3)]
         await asyncio.gather(*(closing.close_due(street.db) for _ in range(4)))
