@@ -110,7 +110,7 @@ class Transfer:
     attempt and leg. POST, VOID and EXPIRE name `pending_id` and leave the accounts None: they are
     the pending transfer's; VOID and EXPIRE take the rest, so their amount is 0. `final` on a POST
     gives the rest back. `linked` chains it to the next one: all of a chain or nothing.
-    `at_ms` is the effective time, None for now.
+    `effective_at` (Unix ms) is the effective time, None for the recorded one.
     """
 
     id: UUID
