@@ -194,8 +194,8 @@ def test_a_copied_folder_is_a_clone_that_this_tier_cannot_stop(
     one, two = voucher_payload(1, b"ONE!"), voucher_payload(1, b"TWO!")
     signatures = store.sign(1, one), clone.sign(1, two)
     key = nacl.signing.VerifyKey(store.public_key())
-    key.verify(one, signatures[0])
-    key.verify(two, signatures[1])
+    assert key.verify(one, signatures[0]) == one
+    assert key.verify(two, signatures[1]) == two
 
 
 @pytest.mark.parametrize(

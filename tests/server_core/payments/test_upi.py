@@ -170,6 +170,29 @@ async def test_what_stays_unclear_is_reversed_in_time(world, rails) -> None:
     assert (await refused(world.confirm(command, rails))).code == "payments.declined"
 
 
+async def test_an_attempt_that_cannot_be_asked_about_waits_and_stops_nobody(world, rails) -> None:
+    intent = await world.ask()
+    await world.confirm(by_bank(world, intent, "deemed@okbank"), rails)
+    world.db.clock.advance(3_600_000)
+    assert await jobs.reconcile(world.db, Rails(by_method={})) == 1  # no such rail: not raised
+    assert await jobs.reconcile(world.db, rails) == 0  # put off, so that it is not always first
+    world.db.clock.advance(jobs.RETRY_MS)
+    await jobs.reconcile(world.db, rails)
+    assert (await stands(world, intent))[0].state is State.SUCCEEDED
+
+
+async def test_a_hold_ends_in_an_account_that_was_closed_meanwhile(world, rails) -> None:
+    intent = await world.ask()
+    await world.confirm(by_bank(world, intent, "deemed@okbank"), rails)
+    async with world.db.work() as work:
+        shop = account_id(Code.PAYABLE, world.shop.id, "INR")
+        await ledger.set_limits(work, shop, floor=0, cap=None, closed=True)
+    world.db.clock.advance(3_600_000)
+    await jobs.reconcile(world.db, rails)
+    assert (await stands(world, intent))[0].state is State.SUCCEEDED
+    assert await world.balance(world.shop) == 15_000
+
+
 class TestCrashBetweenTheCommits:
     """The process died after transaction 1: the money is held, the rail may or may not know."""
 
