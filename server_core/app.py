@@ -15,8 +15,8 @@ from devices.entropy import Entropy, SystemEntropy
 from server_core.db import embedded, migrate
 from server_core.db.batch import Batch
 from server_core.db.work import Database
+from server_core.events import cursors, tail
 from server_core.events import store as event_store
-from server_core.events import tail
 from server_core.events.bus import InProcessBus
 from server_core.idempotency import jobs as idempotency_jobs
 from server_core.idempotency import store as idempotency_store
@@ -43,7 +43,7 @@ from server_core.vouchers import jobs as voucher_jobs
 from server_core.vouchers import store as voucher_store
 
 STORES: Final = (
-    event_store, idempotency_store, ledger_store, limit_store, linking_store, party_store,
+    cursors, event_store, idempotency_store, ledger_store, limit_store, linking_store, party_store,
     payment_store, session_store, terminal_store, trust_store, voucher_store,
 )  # fmt: skip
 """Every slice that declares tables."""
@@ -54,11 +54,15 @@ TABLES: Final = SQLModel.metadata
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One background task: no input, periodic, idempotent; `tick` says how much it did."""
+    """One background task: no input, periodic, idempotent; `tick` says how much it did.
+
+    One that `follows` the event log is also woken by every commit that emits.
+    """
 
     name: str
     period_s: float
     tick: Callable[[], Awaitable[int]]
+    follows: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

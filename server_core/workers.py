@@ -1,29 +1,73 @@
-"""Runs the jobs: each on its own period, in the server's process or apart (`hundi work`)."""
+"""Runs the jobs: each on its own period, in the server's process or apart (`hundi work`).
+
+A job that follows the event log is woken by every commit that emits, too; its period is the floor
+when a nudge is lost.
+"""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
 
 import structlog
 
 from devices.clock import Clock
 from server_core.app import Job
+from server_core.db.work import Database
+from server_core.errors import DomainError
+from server_core.events.store import CHANNEL
 
+_RELISTEN_S: Final = 1
 _log = structlog.get_logger("hundi.workers")
 
 
-async def run(jobs: Sequence[Job], clock: Clock) -> None:
+async def run(jobs: Sequence[Job], db: Database) -> None:
     """Tick every job until cancelled. The period is the retry: a failed tick is logged, once."""
+    nudges = {job.name: asyncio.Event() for job in jobs if job.follows}
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            group.create_task(_repeat(job, clock))
+            if job.follows:
+                group.create_task(_follow(job, nudges[job.name]))
+            else:
+                group.create_task(_repeat(job, db.clock))
+        if nudges:
+            group.create_task(_listen(db, list(nudges.values())))
 
 
 async def _repeat(job: Job, clock: Clock) -> None:
     while True:
-        did = 0
-        try:
-            did = await job.tick()
-        except Exception as error:  # noqa: BLE001 - one job's failure is no other's
-            _log.error("job.failed", job=job.name, error=repr(error))
-        if did == 0:
+        if await _tick(job) == 0:
             await clock.sleep(job.period_s)
+
+
+async def _follow(job: Job, nudge: asyncio.Event) -> None:
+    while True:
+        nudge.clear()
+        if await _tick(job) == 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(nudge.wait(), job.period_s)
+
+
+async def _listen(db: Database, nudges: Sequence[asyncio.Event]) -> None:
+    """Keep one connection that hears commits; while there is none, the periods do."""
+
+    def heard() -> None:
+        for nudge in nudges:
+            nudge.set()
+
+    while True:
+        try:
+            async with db.listen(CHANNEL, heard) as lost:
+                heard()
+                await lost.wait()
+        except (DomainError, OSError) as error:
+            _log.warning("listen.lost", error=str(error))
+        await db.clock.sleep(_RELISTEN_S)
+
+
+async def _tick(job: Job) -> int:
+    try:
+        return await job.tick()
+    except Exception as error:  # noqa: BLE001 - one job's failure is no other's
+        _log.error("job.failed", job=job.name, error=repr(error))
+        return 0

@@ -75,7 +75,7 @@ async def _background(core: Core, *, on: bool) -> AsyncIterator[None]:
     if not on:
         yield
         return
-    task = asyncio.create_task(workers.run(core.jobs(), core.clock))
+    task = asyncio.create_task(workers.run(core.jobs(), core.db))
     try:
         yield
     finally:

@@ -249,15 +249,22 @@ class Database:
             await self._pool.release(connection)
 
     @asynccontextmanager
-    async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[None]:
-        """Call `heard` on every NOTIFY; a connection of its own for as long as it lasts."""
+    async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
+        """Call `heard` on every NOTIFY; a connection of its own for as long as it lasts.
+
+        The event that it gives is set when the connection is lost: nothing is heard after.
+        """
+        lost = asyncio.Event()
         async with self._acquire() as connection:
             callback = lambda *_: heard()  # noqa: E731
+            gone = lambda *_: lost.set()  # noqa: E731
             await connection.add_listener(channel, callback)
+            connection.add_termination_listener(gone)
             try:
-                yield
+                yield lost
             finally:
                 if not connection.is_closed():
+                    connection.remove_termination_listener(gone)
                     await connection.remove_listener(channel, callback)
 
 
