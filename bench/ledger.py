@@ -60,11 +60,15 @@ async def post_many(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
     return outcomes
 
 
+def rows_of(move: Transfer) -> tuple[UUID | None, ...]:
+    return move.debit, move.credit
+
+
 async def group_commit(
     db: Database, moves: list[Transfer], callers: int
 ) -> tuple[float, list[float]]:
     """Transfers a second, and each caller's waits in ms."""
-    queue = Batch(db, post_many)
+    queue = Batch(db, post_many, keys=rows_of)
     waits: list[float] = []
     todo = iter(moves)
 

@@ -29,10 +29,16 @@ class Ids:
         self._clock, self._entropy, self._cell = clock, entropy, cell
 
     def new(self) -> UUID:
-        noise = int.from_bytes(self._entropy.bytes(8))
-        high = (self._clock.now_ms() & (1 << 48) - 1) << 16 | 0x7000 | noise >> 52
-        low = _VARIANT | self._cell << 52 | noise & (1 << 52) - 1
-        return UUID(int=high << 64 | low)
+        return self.many(1)[0]
+
+    def many(self, count: int) -> list[UUID]:
+        """`count` ids of one moment, for one read of the clock and of the randomness."""
+        noise = memoryview(self._entropy.bytes(8 * count)).cast("Q")
+        high = (self._clock.now_ms() & (1 << 48) - 1) << 80 | 0x7 << 76
+        low = _VARIANT | self._cell << 52
+        return [
+            UUID(int=high | one >> 52 << 64 | low | one & (1 << 52) - 1) for one in noise.tolist()
+        ]
 
 
 def derived(purpose: str, *parts: object, cell: int = 0) -> UUID:

@@ -3,11 +3,15 @@
 One queue a verb. What waits (up to `limit`) is drained into one Work; callers are answered only
 after COMMIT. When a batch fails for a technical reason it is rolled back and its commands run one
 by one, so that a poisoned one fails alone.
+
+Several lanes may be under way at once. A lane leaves in the queue what would wait for a row that
+another lane has locked (`keys` names a command's rows), so that lanes work beside each other
+instead of behind each other. PostgreSQL's locks alone keep the books right: this is for speed.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from server_core.db.work import Database, Work
@@ -16,6 +20,7 @@ from server_core.errors import DomainError, limited, unavailable
 Command = TypeVar("Command")
 Result = TypeVar("Result")
 _TURNS: Final = 8
+_Waiting = tuple[Command, "asyncio.Future[Result]", tuple[Hashable, ...]]
 RunMany = Callable[[Work, Sequence[Command]], Awaitable[Sequence[Result | DomainError]]]
 
 
@@ -25,37 +30,41 @@ class Batch(Generic[Command, Result]):
     `lanes` batches may be under way at once; `depth` bounds the queue (more is db.overloaded).
     """
 
-    __slots__ = ("_closed", "_database", "_depth", "_lanes", "_limit", "_queue", "_run", "_tasks")
+    __slots__ = (
+        "_busy", "_closed", "_database", "_depth", "_free", "_keys", "_limit", "_queue", "_run",
+        "_tasks",
+    )  # fmt: skip
 
     def __init__(
         self,
         database: Database,
         run: RunMany[Command, Result],
         *,
+        keys: Callable[[Command], Iterable[Hashable]] = lambda _: (),
         limit: int = 500,
         lanes: int = 2,
         depth: int = 20_000,
     ) -> None:
-        self._database, self._run = database, run
-        self._limit, self._lanes, self._depth = limit, lanes, depth
-        self._queue: deque[tuple[Command, asyncio.Future[Result]]] = deque()
+        self._database, self._run, self._keys = database, run, keys
+        self._limit, self._free, self._depth = limit, lanes, depth
+        self._queue: deque[_Waiting[Command, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._busy: set[Hashable] = set()
         self._closed = False
 
     async def submit(self, command: Command) -> Result:
-        """The outcome of `command`; raises the DomainError it was refused with."""
+        """The outcome of `command`; raises the DomainError it was refused with.
+
+        A caller that goes away does not take back its command: others may have joined it.
+        """
         if self._closed:
             raise unavailable("db.closing", "the server is stopping: repeat with the same key")
         if len(self._queue) >= self._depth:
             raise limited("db.overloaded", "too much is waiting: repeat in a second, same key")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._queue.append((command, future))
-        if len(self._tasks) < self._lanes:
-            task = asyncio.create_task(self._drain())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        # A caller that goes away does not take back a command that others may have joined.
-        return await asyncio.shield(future)
+        self._queue.append((command, future, tuple(self._keys(command))))
+        self._open_lane()
+        return await future
 
     async def close(self) -> None:
         """Take nothing more; wait for what was taken."""
@@ -63,14 +72,53 @@ class Batch(Generic[Command, Result]):
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
+    def _open_lane(self) -> None:
+        if self._free > 0:
+            self._free -= 1
+            task = asyncio.create_task(self._lane())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _lane(self) -> None:
+        try:
+            await self._drain()
+        finally:  # in the same turn as the queue was seen empty: no command falls between two lanes
+            self._free += 1
+
     async def _drain(self) -> None:
         while self._queue:
             await self._join()
-            count = min(self._limit, len(self._queue))
-            taken = [self._queue.popleft() for _ in range(count)]
-            if taken and not await self._commit(taken):
-                for one in taken:
-                    await self._commit([one])
+            taken = self._take()
+            if not taken:
+                return  # what waits waits for a lane that is under way, and that one goes on
+            held = {key for _, _, keys in taken for key in keys}
+            self._busy |= held
+            try:
+                if not await self._commit(taken):
+                    for one in taken:
+                        await self._commit([one])
+            finally:
+                self._busy -= held
+            if len(self._queue) > 1:
+                self._open_lane()
+
+    def _take(self) -> "list[_Waiting[Command, Result]]":
+        """What waits, in order, up to `limit`, but for what another lane's rows are part of.
+
+        What is left behind keeps its rows for itself too: nobody overtakes it on the same row.
+        """
+        taken: list[_Waiting[Command, Result]] = []
+        left: list[_Waiting[Command, Result]] = []
+        busy = self._busy.copy() if self._busy else set()
+        while self._queue and len(taken) < self._limit and len(left) < self._limit:
+            one = self._queue.popleft()
+            if busy and not busy.isdisjoint(one[2]):
+                left.append(one)
+                busy.update(one[2])
+            else:
+                taken.append(one)
+        self._queue.extendleft(reversed(left))
+        return taken
 
     async def _join(self) -> None:
         """Let peers that are on their way join: a few turns of the loop, while the queue grows.
@@ -83,11 +131,11 @@ class Batch(Generic[Command, Result]):
             if len(self._queue) in {before, 0} or len(self._queue) >= self._limit:
                 return
 
-    async def _commit(self, taken: list[tuple[Command, asyncio.Future[Result]]]) -> bool:
+    async def _commit(self, taken: "list[_Waiting[Command, Result]]") -> bool:
         """Run and commit `taken`; False when it failed as a group and must run one by one."""
 
         async def run(work: Work) -> Sequence[Result | DomainError]:
-            return await self._run(work, [command for command, _ in taken])
+            return await self._run(work, [command for command, _, _ in taken])
 
         try:
             outcomes = await self._database.transact(run)
@@ -96,7 +144,7 @@ class Batch(Generic[Command, Result]):
                 return False
             _settle(taken[0][1], error)
             return True
-        for (_, future), outcome in zip(taken, outcomes, strict=True):
+        for (_, future, _), outcome in zip(taken, outcomes, strict=True):
             _settle(future, outcome)
         return True
 

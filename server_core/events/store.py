@@ -4,12 +4,13 @@ from collections import Counter
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Index
 from sqlmodel import SQLModel
 
+from server_core.actor import Actor
 from server_core.db import columns as col
 from server_core.db.work import Reader, Row, Work
-from server_core.db.work import columns as unnested
 from server_core.events.model import Event
 
 CHANNEL: Final = "hundi_events"
@@ -70,22 +71,35 @@ async def flush(work: Work) -> None:
     last numbers begins after the lock and sees every commit before it.
     """
     await work.execute("SELECT seq FROM event_head WHERE id = 0 FOR UPDATE")
+    emitted = work.emitted
     steps: Counter[UUID] = Counter()
-    rows = []
-    for e in work.emitted:
+    said: dict[Actor, msgspec.Raw] = {}
+    for e in emitted:
+        if e.actor not in said:
+            said[e.actor] = msgspec.Raw(msgspec.json.encode(_actor(e.actor)))
+    places = []
+    for e in emitted:
         steps[e.aggregate_id] += 1
-        rows.append(
-            (
-                work.ids.new(), e.aggregate_type, e.aggregate_id, e.type, e.version, e.payload,
-                _actor(e.actor), e.correlation, e.causation, steps[e.aggregate_id],
-            )
-        )  # fmt: skip
-    written = await work.execute(_APPEND, *unnested(rows, 10), work.now_ms)
-    if written != len(rows):
-        raise RuntimeError(f"events: {len(rows)} to write, {written} written")
+        places.append(steps[e.aggregate_id])
+    written = await work.execute(
+        _APPEND,
+        work.ids.many(len(emitted)),
+        [e.aggregate_type for e in emitted],
+        [e.aggregate_id for e in emitted],
+        [e.type for e in emitted],
+        [e.version for e in emitted],
+        [e.payload for e in emitted],
+        [said[e.actor] for e in emitted],
+        [e.correlation for e in emitted],
+        [e.causation for e in emitted],
+        places,
+        work.now_ms,
+    )
+    if written != len(emitted):
+        raise RuntimeError(f"events: {len(emitted)} to write, {written} written")
 
 
-def _actor(actor: Any) -> dict[str, Any]:
+def _actor(actor: Actor) -> dict[str, Any]:
     return {
         "role": actor.role,
         "party": str(actor.party) if actor.party else None,

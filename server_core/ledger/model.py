@@ -1,8 +1,8 @@
 """What the ledger is made of: accounts with four running totals, immutable transfers, outcomes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from server_core.ids import derived
@@ -58,7 +58,7 @@ NO_FLOOR: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One account; totals in minor units of `ledger` (a currency)."""
+    """One account; totals in minor units of `ledger` (a currency), `moved_at` its last entry's time."""
 
     id: UUID
     ledger: str
@@ -73,6 +73,7 @@ class Account:
     debits_posted: int = 0
     credits_pending: int = 0
     credits_posted: int = 0
+    moved_at: int = 0
 
     @property
     def balance(self) -> int:
@@ -110,7 +111,9 @@ class Transfer:
     attempt and leg. POST, VOID and EXPIRE name `pending_id` and leave the accounts None: they are
     the pending transfer's; VOID and EXPIRE take the rest, so their amount is 0. `final` on a POST
     gives the rest back. `linked` chains it to the next one: all of a chain or nothing.
-    `effective_at` (Unix ms) is the effective time, None for the recorded one.
+    `effective_at` (Unix ms) is the effective time, None for the recorded one; the recorded time
+    is the Work's, or that of either account's last entry when that is later, so that it never
+    runs backwards in an account.
     """
 
     id: UUID
@@ -157,8 +160,7 @@ class Result(StrEnum):
 FINE: Final = frozenset({Result.CREATED, Result.EXISTS})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """`result`; for a repeated failed id also what it failed with first."""
 
     id: UUID
@@ -178,3 +180,81 @@ class Hold:
     transfer: Transfer
     remaining: int
     resolved_by: Mode | None = None
+
+
+@dataclass(slots=True)
+class Standing:
+    """An account while a batch is decided: what it allows, and its running totals.
+
+    `line` is the place of its newest entry in the decision, -1 while it has none there.
+    """
+
+    id: UUID
+    ledger: str
+    credit: bool
+    floor: int | None
+    cap: int | None
+    closed: bool
+    version: int
+    debits_pending: int
+    debits_posted: int
+    credits_pending: int
+    credits_posted: int
+    moved_at: int
+    line: int = -1
+
+    @property
+    def balance(self) -> int:
+        net = self.credits_posted - self.debits_posted
+        return net if self.credit else -net
+
+    @property
+    def available(self) -> int:
+        return self.balance - (self.debits_pending if self.credit else self.credits_pending)
+
+    @property
+    def potential(self) -> int:
+        """What the balance comes to when all that is on its way in arrives."""
+        return self.balance + (self.credits_pending if self.credit else self.debits_pending)
+
+
+@dataclass(slots=True)
+class Known:
+    """What the ledger knows of the ids in a batch, read under the accounts' locks."""
+
+    accounts: dict[UUID, Standing]
+    transfers: dict[UUID, tuple[Transfer, Result]] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+
+
+class Line(NamedTuple):
+    """An entry to be written: the account's totals right after the transfer."""
+
+    account: UUID
+    version: int
+    transfer: UUID
+    debits_pending: int
+    debits_posted: int
+    credits_pending: int
+    credits_posted: int
+    recorded_at: int
+
+
+class Made(NamedTuple):
+    """A transfer to be written with its result; a created one names its two entries' versions."""
+
+    transfer: Transfer
+    result: Result
+    debit_version: int | None
+    credit_version: int | None
+    recorded_at: int
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a batch writes. `last` marks the lines after which an account has no other one."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    transfers: list[Made] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    last: list[bool] = field(default_factory=list)

@@ -1,18 +1,21 @@
 """The ledger's decisions: transfers one by one over balances that the earlier ones left. Pure."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from server_core.ledger.model import (
     MAX_TOTAL,
-    Account,
+    Decision,
     Hold,
+    Known,
+    Line,
+    Made,
     Mode,
     Outcome,
     Result,
-    Side,
+    Standing,
     Transfer,
 )
 
@@ -28,61 +31,13 @@ _ALREADY: Final = {
 }
 
 
-@dataclass(slots=True)
-class Totals:
-    """An account's running totals while a batch is decided."""
+class _Move(NamedTuple):
+    """A transfer that passed every check: its accounts, its hold, and its recorded time."""
 
-    account: Account
-    version: int
-    debits_pending: int
-    debits_posted: int
-    credits_pending: int
-    credits_posted: int
-
-    @classmethod
-    def of(cls, account: Account) -> "Totals":
-        return cls(
-            account, account.version, account.debits_pending, account.debits_posted,
-            account.credits_pending, account.credits_posted,
-        )  # fmt: skip
-
-    def copy(self) -> "Totals":
-        return Totals(
-            self.account, self.version, self.debits_pending, self.debits_posted,
-            self.credits_pending, self.credits_posted,
-        )  # fmt: skip
-
-
-@dataclass(slots=True)
-class Known:
-    """What the ledger knows of the ids in a batch, read under the accounts' locks."""
-
-    accounts: dict[UUID, Account]
-    transfers: dict[UUID, tuple[Transfer, Result]] = field(default_factory=dict)
-    holds: dict[UUID, Hold] = field(default_factory=dict)
-
-
-@dataclass(slots=True, frozen=True)
-class Line:
-    """An entry to be written: the account's totals right after the transfer."""
-
-    transfer: UUID
-    account: UUID
-    version: int
-    debits_pending: int
-    debits_posted: int
-    credits_pending: int
-    credits_posted: int
-
-
-@dataclass(slots=True)
-class Decision:
-    """What a batch writes: new transfers with their result, entries, and final totals."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    transfers: list[tuple[Transfer, Result]] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
-    totals: dict[UUID, Totals] = field(default_factory=dict)
+    taker: Standing
+    giver: Standing
+    hold: Hold | None
+    at: int
 
 
 def decide(transfers: Sequence[Transfer], known: Known, now_ms: int) -> Decision:
@@ -90,7 +45,7 @@ def decide(transfers: Sequence[Transfer], known: Known, now_ms: int) -> Decision
     state = _Book(known, now_ms)
     for chain in chains(transfers):
         state.chain(chain)
-    return state.decision
+    return state.close()
 
 
 def chains(transfers: Sequence[Transfer]) -> Iterable[Sequence[Transfer]]:
@@ -110,37 +65,26 @@ class _Undo:
 
     holds: dict[UUID, Hold | None]
     transfers: dict[UUID, tuple[Transfer, Result] | None]
-    totals: dict[UUID, Totals | None]
+    accounts: dict[UUID, Standing | None]
 
     @classmethod
-    def before(
-        cls,
-        chain: Sequence[Transfer],
-        holds: dict[UUID, Hold],
-        transfers: dict[UUID, tuple[Transfer, Result]],
-        totals: dict[UUID, Totals],
-    ) -> "_Undo":
+    def before(cls, chain: Sequence[Transfer], known: Known) -> "_Undo":
         ids = {one.id for one in chain} | {one.pending_id for one in chain if one.pending_id}
-        movers = [*chain, *(holds[key].transfer for key in ids if key in holds)]
-        accounts = {side for one in movers for side in (one.debit, one.credit) if side}
+        movers = [*chain, *(known.holds[key].transfer for key in ids if key in known.holds)]
+        sides = {side for one in movers for side in (one.debit, one.credit) if side}
         return cls(
-            {key: holds.get(key) for key in ids},
-            {key: transfers.get(key) for key in ids},
-            {key: totals[key].copy() if key in totals else None for key in accounts},
+            {key: known.holds.get(key) for key in ids},
+            {key: known.transfers.get(key) for key in ids},
+            {key: replace(known.accounts[key]) for key in sides if key in known.accounts},
         )
 
-    def restore(
-        self,
-        holds: dict[UUID, Hold],
-        transfers: dict[UUID, tuple[Transfer, Result]],
-        totals: dict[UUID, Totals],
-    ) -> None:
-        _put_back(self.holds, holds)
-        _put_back(self.transfers, transfers)
-        _put_back(self.totals, totals)
+    def restore(self, known: Known) -> None:
+        _put_back(self.holds, known.holds)
+        _put_back(self.transfers, known.transfers)
+        _put_back(self.accounts, known.accounts)
 
 
-def _put_back(saved: dict[UUID, _V | None], state: dict[UUID, _V]) -> None:
+def _put_back(saved: Mapping[UUID, _V | None], state: dict[UUID, _V]) -> None:
     for key, value in saved.items():
         if value is None:
             state.pop(key, None)
@@ -149,23 +93,29 @@ def _put_back(saved: dict[UUID, _V | None], state: dict[UUID, _V]) -> None:
 
 
 class _Book:
-    """The balances and ids as they stand while a batch is decided."""
+    """The balances and ids as they stand while a batch is decided; `known` is its own to change."""
 
-    __slots__ = ("_holds", "_known", "_now", "_transfers", "decision")
+    __slots__ = ("_decision", "_known", "_now")
 
     def __init__(self, known: Known, now_ms: int) -> None:
         self._known, self._now = known, now_ms
-        self._transfers = dict(known.transfers)
-        self._holds = dict(known.holds)
-        self.decision = Decision()
+        self._decision = Decision()
+
+    def close(self) -> Decision:
+        decision = self._decision
+        decision.last = [False] * len(decision.lines)
+        for account in self._known.accounts.values():
+            if account.line >= 0:
+                decision.last[account.line] = True
+        return decision
 
     def chain(self, chain: Sequence[Transfer]) -> None:
         if len(chain) == 1 and not chain[0].linked:
             self._one(chain[0])
             return
-        decision = self.decision
+        decision = self._decision
         marks = len(decision.transfers), len(decision.lines), len(decision.outcomes)
-        undo = _Undo.before(chain, self._holds, self._transfers, decision.totals)
+        undo = _Undo.before(chain, self._known)
         open_ended = chain[-1].linked
         for transfer in chain:
             self._one(transfer)
@@ -178,7 +128,7 @@ class _Book:
             decision.lines[marks[1] :],
             decision.outcomes[marks[2] :],
         )
-        undo.restore(self._holds, self._transfers, decision.totals)
+        undo.restore(self._known)
         for index, transfer in enumerate(chain):
             if open_ended:
                 self._refuse(transfer, Result.LINKED_CHAIN_OPEN)
@@ -191,25 +141,21 @@ class _Book:
                 self._refuse(transfer, first.result, bind=fresh, outcome=first)
             else:
                 self._refuse(
-                    transfer, Result.LINKED_EVENT_FAILED, bind=transfer.id not in self._transfers
+                    transfer,
+                    Result.LINKED_EVENT_FAILED,
+                    bind=transfer.id not in self._known.transfers,
                 )
 
     def _one(self, transfer: Transfer) -> None:
-        seen = self._transfers.get(transfer.id)
+        seen = self._known.transfers.get(transfer.id)
         if seen is not None:
             self._repeat(transfer, *seen)
             return
-        result, hold = self._check(transfer)
-        if result is not Result.CREATED:
-            self._refuse(transfer, result)
-            return
-        full = transfer
-        if hold is not None:
-            full = replace(transfer, debit=hold.transfer.debit, credit=hold.transfer.credit)
-        self._move(full, hold)
-        self._transfers[transfer.id] = (full, Result.CREATED)
-        self.decision.transfers.append((full, Result.CREATED))
-        self.decision.outcomes.append(Outcome(id=transfer.id, result=Result.CREATED))
+        checked = self._check(transfer)
+        if isinstance(checked, _Move):
+            self._move(transfer, checked)
+        else:
+            self._refuse(transfer, checked)
 
     def _repeat(self, transfer: Transfer, first: Transfer, result: Result) -> None:
         if not same(transfer, first):
@@ -218,7 +164,7 @@ class _Book:
             outcome = Outcome(id=transfer.id, result=Result.EXISTS)
         else:
             outcome = Outcome(id=transfer.id, result=Result.ID_ALREADY_FAILED, first_failure=result)
-        self.decision.outcomes.append(outcome)
+        self._decision.outcomes.append(outcome)
 
     def _refuse(
         self,
@@ -230,128 +176,122 @@ class _Book:
     ) -> None:
         """Answer with `result` and, if `bind`, keep it as the id's outcome for ever."""
         if bind and result not in UNBOUND and 0 <= transfer.amount <= MAX_TOTAL:
-            self._transfers[transfer.id] = (transfer, result)
-            self.decision.transfers.append((transfer, result))
+            self._known.transfers[transfer.id] = (transfer, result)
+            self._decision.transfers.append(Made(transfer, result, None, None, self._now))
         if outcome is None:
-            outcome = Outcome(id=transfer.id, result=result, available=self._available(transfer))
-        self.decision.outcomes.append(outcome)
+            taker = self._known.accounts.get(transfer.debit) if transfer.debit else None
+            outcome = Outcome(
+                id=transfer.id, result=result, available=taker.available if taker else None
+            )
+        self._decision.outcomes.append(outcome)
 
-    def _available(self, transfer: Transfer) -> int | None:
-        if transfer.debit is None or transfer.debit not in self._known.accounts:
-            return None
-        totals = self._totals(transfer.debit)
-        return _position(totals) - _leaving(totals)
-
-    def _check(self, transfer: Transfer) -> tuple[Result, Hold | None]:
-        """Every check in its documented order (Result's order); CREATED when all pass."""
-        hold = None
-        least = 0 if transfer.mode in {Mode.VOID, Mode.EXPIRE} else 1
-        most = 0 if least == 0 else MAX_TOTAL
-        if not least <= transfer.amount <= most:
-            return Result.AMOUNT_MUST_BE_POSITIVE, None
-        if transfer.mode in RESOLVING:
-            result, hold = self._check_hold(transfer)
-            if result is not Result.CREATED or hold is None:
-                return result, None
-            debit, credit = hold.transfer.debit, hold.transfer.credit
-        else:
-            debit, credit = transfer.debit, transfer.credit
-            if debit == credit:
-                return Result.ACCOUNTS_MUST_BE_DIFFERENT, None
+    def _check(self, transfer: Transfer) -> _Move | Result:
+        """Every check in its documented order (Result's order)."""
+        amount, mode = transfer.amount, transfer.mode
+        if mode in RESOLVING:
+            whole = mode is not Mode.POST
+            if not (amount == 0 if whole else 0 < amount <= MAX_TOTAL):
+                return Result.AMOUNT_MUST_BE_POSITIVE
+            return self._check_hold(transfer)
+        if not 0 < amount <= MAX_TOTAL:
+            return Result.AMOUNT_MUST_BE_POSITIVE
+        debit, credit = transfer.debit, transfer.credit
+        if debit == credit:
+            return Result.ACCOUNTS_MUST_BE_DIFFERENT
         accounts = self._known.accounts
-        if debit not in accounts or credit not in accounts:
-            return Result.ACCOUNT_NOT_FOUND, None
-        taker, giver = accounts[debit], accounts[credit]
-        if hold is None and not taker.ledger == giver.ledger == transfer.ledger:
-            return Result.ACCOUNTS_MUST_HAVE_THE_SAME_LEDGER, None
-        # A hold was promised before its account was closed: it may still end, either way.
-        if transfer.mode not in RESOLVING and (taker.closed or giver.closed):
-            return Result.ACCOUNT_CLOSED, None
-        return self._check_limits(transfer, debit, credit), hold
+        taker = accounts.get(debit) if debit else None
+        giver = accounts.get(credit) if credit else None
+        if taker is None or giver is None:
+            return Result.ACCOUNT_NOT_FOUND
+        if not taker.ledger == giver.ledger == transfer.ledger:
+            return Result.ACCOUNTS_MUST_HAVE_THE_SAME_LEDGER
+        if taker.closed or giver.closed:
+            return Result.ACCOUNT_CLOSED
+        refusal = _check_limits(taker, giver, amount)
+        if refusal is not None:
+            return refusal
+        return _Move(taker, giver, None, max(self._now, taker.moved_at, giver.moved_at))
 
-    def _check_hold(self, transfer: Transfer) -> tuple[Result, Hold | None]:
-        hold = self._holds.get(transfer.pending_id) if transfer.pending_id else None
+    def _check_hold(self, transfer: Transfer) -> _Move | Result:
+        """A hold was promised, and counted in full, when it was made: it may end, either way.
+
+        So neither a closed account nor a floor or a cap that changed since is asked again.
+        """
+        hold = self._known.holds.get(transfer.pending_id) if transfer.pending_id else None
         if hold is None:
-            return Result.PENDING_TRANSFER_NOT_FOUND, None
-        if hold.transfer.mode is not Mode.PENDING:
-            return Result.PENDING_TRANSFER_NOT_PENDING, None
+            return Result.PENDING_TRANSFER_NOT_FOUND
+        first = hold.transfer
+        if first.mode is not Mode.PENDING or first.debit is None or first.credit is None:
+            return Result.PENDING_TRANSFER_NOT_PENDING
         if hold.resolved_by is not None:
-            return _ALREADY[hold.resolved_by], None
-        expires = hold.transfer.expires_at
-        due = expires is not None and self._now >= expires
+            return _ALREADY[hold.resolved_by]
+        taker, giver = self._known.accounts[first.debit], self._known.accounts[first.credit]
+        at = max(self._now, taker.moved_at, giver.moved_at)
+        due = first.expires_at is not None and at >= first.expires_at
         if transfer.mode is Mode.EXPIRE and not due:
-            return Result.PENDING_TRANSFER_NOT_EXPIRED, None
+            return Result.PENDING_TRANSFER_NOT_EXPIRED
         if transfer.mode is Mode.POST:
             if due:
-                return Result.PENDING_TRANSFER_EXPIRED, None
+                return Result.PENDING_TRANSFER_EXPIRED
             if transfer.amount > hold.remaining:
-                return Result.EXCEEDS_PENDING_TRANSFER_AMOUNT, None
-        return Result.CREATED, hold
+                return Result.EXCEEDS_PENDING_TRANSFER_AMOUNT
+        return _Move(taker, giver, hold, at)
 
-    def _check_limits(self, transfer: Transfer, debit: UUID, credit: UUID) -> Result:
-        if transfer.mode in RESOLVING:  # a hold was counted in full when it was made
-            return Result.CREATED
-        amount = transfer.amount
-        taker, giver = self._totals(debit), self._totals(credit)
-        if (
-            taker.debits_posted + taker.debits_pending + amount > MAX_TOTAL
-            or giver.credits_posted + giver.credits_pending + amount > MAX_TOTAL
-        ):
-            return Result.OVERFLOWS
-        for totals, change in ((taker, -amount), (giver, amount)):
-            account = totals.account
-            falls = (change < 0) == (account.side is Side.CREDIT)
-            if falls:
-                left = _position(totals) - _leaving(totals) - amount
-                if account.floor is not None and left < account.floor:
-                    return Result.EXCEEDS_FUNDS
-            elif account.cap is not None and _potential(totals) + amount > account.cap:
-                return Result.EXCEEDS_CAP
-        return Result.CREATED
-
-    def _move(self, transfer: Transfer, hold: Hold | None) -> None:
-        pending = posted = 0
-        if transfer.mode is Mode.SINGLE:
-            posted = transfer.amount
+    def _move(self, transfer: Transfer, move: _Move) -> None:
+        taker, giver, hold, at = move
+        pending, posted = 0, transfer.amount
+        if hold is not None:
+            first = hold.transfer
+            transfer = replace(transfer, debit=first.debit, credit=first.credit)
+            pending = self._resolve(transfer, hold)
         elif transfer.mode is Mode.PENDING:
-            pending = transfer.amount
-            self._holds[transfer.id] = Hold(transfer=transfer, remaining=transfer.amount)
-        elif hold is not None:
-            posted = transfer.amount if transfer.mode is Mode.POST else 0
-            remaining = hold.remaining - posted
-            ends = transfer.mode is not Mode.POST or transfer.final or remaining == 0
-            pending = -hold.remaining if ends else -posted
-            self._holds[hold.transfer.id] = Hold(
-                transfer=hold.transfer,
-                remaining=0 if ends else remaining,
-                resolved_by=transfer.mode if ends else None,
-            )
-        if transfer.debit is None or transfer.credit is None:
-            raise AssertionError("a checked transfer has both accounts")
-        taker, giver = self._totals(transfer.debit), self._totals(transfer.credit)
+            pending, posted = posted, 0
+            self._known.holds[transfer.id] = Hold(transfer=transfer, remaining=pending)
         taker.debits_pending += pending
         taker.debits_posted += posted
         giver.credits_pending += pending
         giver.credits_posted += posted
-        for totals in (taker, giver):
-            totals.version += 1
-            self.decision.lines.append(
+        decision = self._decision
+        for account in (taker, giver):
+            account.version += 1
+            account.moved_at = at
+            account.line = len(decision.lines)
+            decision.lines.append(
                 Line(
-                    transfer.id,
-                    totals.account.id,
-                    totals.version,
-                    totals.debits_pending,
-                    totals.debits_posted,
-                    totals.credits_pending,
-                    totals.credits_posted,
+                    account.id, account.version, transfer.id, account.debits_pending,
+                    account.debits_posted, account.credits_pending, account.credits_posted, at,
                 )
-            )
+            )  # fmt: skip
+        self._known.transfers[transfer.id] = (transfer, Result.CREATED)
+        decision.transfers.append(Made(transfer, Result.CREATED, taker.version, giver.version, at))
+        decision.outcomes.append(Outcome(transfer.id, Result.CREATED))
 
-    def _totals(self, account: UUID) -> Totals:
-        totals = self.decision.totals.get(account)
-        if totals is None:
-            totals = self.decision.totals[account] = Totals.of(self._known.accounts[account])
-        return totals
+    def _resolve(self, transfer: Transfer, hold: Hold) -> int:
+        """Take `transfer` out of its hold; by how much what is pending changes (never above 0)."""
+        remaining = hold.remaining - transfer.amount
+        ends = transfer.mode is not Mode.POST or transfer.final or remaining == 0
+        self._known.holds[hold.transfer.id] = Hold(
+            transfer=hold.transfer,
+            remaining=0 if ends else remaining,
+            resolved_by=transfer.mode if ends else None,
+        )
+        return -hold.remaining if ends else -transfer.amount
+
+
+def _check_limits(taker: Standing, giver: Standing, amount: int) -> Result | None:
+    """Overflow, then floors, then caps: each only on the side that the move makes worse."""
+    if (
+        taker.debits_posted + taker.debits_pending + amount > MAX_TOTAL
+        or giver.credits_posted + giver.credits_pending + amount > MAX_TOTAL
+    ):
+        return Result.OVERFLOWS
+    for account, falls in ((taker, taker.credit), (giver, not giver.credit)):
+        if falls and account.floor is not None and account.available - amount < account.floor:
+            return Result.EXCEEDS_FUNDS
+    for account, rises in ((taker, not taker.credit), (giver, giver.credit)):
+        if rises and account.cap is not None and account.potential + amount > account.cap:
+            return Result.EXCEEDS_CAP
+    return None
 
 
 def same(one: Transfer, first: Transfer) -> bool:
@@ -359,19 +299,3 @@ def same(one: Transfer, first: Transfer) -> bool:
     if one.mode in RESOLVING:
         first = replace(first, debit=one.debit, credit=one.credit, linked=one.linked)
     return replace(first, linked=one.linked) == one
-
-
-def _position(totals: Totals) -> int:
-    net = totals.credits_posted - totals.debits_posted
-    return net if totals.account.side is Side.CREDIT else -net
-
-
-def _leaving(totals: Totals) -> int:
-    if totals.account.side is Side.CREDIT:
-        return totals.debits_pending
-    return totals.credits_pending
-
-
-def _potential(totals: Totals) -> int:
-    credit = totals.account.side is Side.CREDIT
-    return _position(totals) + (totals.credits_pending if credit else totals.debits_pending)

@@ -13,6 +13,7 @@ from server_core.ledger.model import (
     NORMAL_SIDE,
     Account,
     Code,
+    Known,
     Mode,
     Outcome,
     Transfer,
@@ -66,28 +67,23 @@ async def post(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
         raise ValueError(f"a batch has at most {MAX_BATCH} transfers")
     known = await _read(work, transfers)
     decision = rules.decide(transfers, known, work.now_ms)
-    changed = [
-        totals
-        for key, totals in decision.totals.items()
-        if totals.version != known.accounts[key].version
-    ]
     if decision.transfers:
-        await store.write(work, decision.transfers, decision.lines, changed)
+        await store.write(work, decision)
     return decision.outcomes
 
 
-async def _read(work: Work, transfers: Sequence[Transfer]) -> rules.Known:
+async def _read(work: Work, transfers: Sequence[Transfer]) -> Known:
     ids = [one.id for one in transfers]
     pending = {one.pending_id for one in transfers if one.pending_id}
     wanted = {side for one in transfers for side in (one.debit, one.credit) if side}
     if not pending:
-        return rules.Known(*await store.lock_accounts_and_known(work, wanted, ids))
+        return Known(*await store.lock_accounts_and_known(work, wanted, ids))
     # A hold's accounts never change, so they may be read before the lock that they are for.
     for first, _ in (await store.transfers(work, pending)).values():
         wanted.update(side for side in (first.debit, first.credit) if side)
     accounts = await store.lock_accounts(work, wanted)
     # What became of a hold is read after the lock: a statement sees what stood when it began.
-    return rules.Known(accounts, await store.transfers(work, ids), await store.holds(work, pending))
+    return Known(accounts, await store.transfers(work, ids), await store.holds(work, pending))
 
 
 async def set_limits(

@@ -1,7 +1,7 @@
 """The ledger's rows and all its SQL: set-based reads under lock, one write a batch."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint
@@ -14,12 +14,16 @@ from server_core.db.work import columns as unnested
 from server_core.ledger.model import (
     Account,
     Code,
+    Decision,
     Hold,
     Mode,
     Result,
     Side,
+    Standing,
     Transfer,
 )
+
+_V = TypeVar("_V")
 
 
 class AccountRow(SQLModel, table=True):
@@ -45,16 +49,29 @@ class AccountRow(SQLModel, table=True):
     credits_pending: int = col.big(server_default=sql("0"))
     credits_posted: int = col.big(server_default=sql("0"))
     created_at: int = col.big()
+    moved_at: int = col.big(server_default=sql("0"))
 
 
 class TransferRow(SQLModel, table=True):
-    """Append-only: every transfer asked for, with its result; a refused one has no entries."""
+    """Append-only: every transfer asked for, with its result; a refused one has no entries.
+
+    A created one names its entries: (debit, debit_version) and (credit, credit_version).
+    """
 
     __tablename__ = "transfer"
     __table_args__ = (
         CheckConstraint("amount >= 0", name="transfer_amount"),
         Index("transfer_pending", "pending_id", postgresql_where=sql("pending_id IS NOT NULL")),
         Index("transfer_expiry", "expires_at", postgresql_where=sql("expires_at IS NOT NULL")),
+        *(
+            Index(
+                f"transfer_effective_{side}",
+                side,
+                "effective_at",
+                postgresql_where=sql("effective_at IS NOT NULL"),
+            )
+            for side in ("debit", "credit")
+        ),
     )
     id: UUID = col.key()
     mode: str = col.string()
@@ -71,13 +88,28 @@ class TransferRow(SQLModel, table=True):
     linked: bool = col.flag()
     effective_at: int | None = col.big(null=True)
     recorded_at: int = col.big()
+    debit_version: int | None = col.big(null=True)
+    credit_version: int | None = col.big(null=True)
 
 
 class EntryRow(SQLModel, table=True):
-    """Append-only: an account's running totals right after one transfer."""
+    """Append-only: an account's running totals right after one transfer.
+
+    Every 64th entry of an account is a milestone, found by its time; an index over all of them
+    would cost each transfer two random writes.
+    """
 
     __tablename__ = "entry"
-    __table_args__ = (PrimaryKeyConstraint("account", "version", name="entry_pkey"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("account", "version", name="entry_pkey"),
+        Index(
+            "entry_milestone",
+            "account",
+            "recorded_at",
+            "version",
+            postgresql_where=sql("version % 64 = 0"),
+        ),
+    )
     account: UUID = col.uuid()
     version: int = col.big()
     transfer: UUID = col.uuid()
@@ -90,7 +122,11 @@ class EntryRow(SQLModel, table=True):
 
 ACCOUNT: Final = (
     "id, ledger, code, owner, side, floor, cap, closed, version,"
-    " debits_pending, debits_posted, credits_pending, credits_posted"
+    " debits_pending, debits_posted, credits_pending, credits_posted, moved_at"
+)
+_STANDING: Final = (
+    "id, ledger, side = 'credit' AS credit, floor, cap, closed, version,"
+    " debits_pending, debits_posted, credits_pending, credits_posted, moved_at"
 )
 _TRANSFER: Final = (
     "id, mode, result, debit, credit, amount, ledger, code, reference,"
@@ -113,6 +149,7 @@ def to_account(row: Row) -> Account:
         debits_posted=row["debits_posted"],
         credits_pending=row["credits_pending"],
         credits_posted=row["credits_posted"],
+        moved_at=row["moved_at"],
     )
 
 
@@ -135,40 +172,34 @@ async def insert_accounts(work: Work, accounts: Sequence[Account]) -> None:
     )
 
 
+_LOCK: Final = f"""
+SELECT {_STANDING} FROM account WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
 _LOCK_AND_KNOWN: Final = f"""
-WITH locked AS MATERIALIZED (
-  SELECT {ACCOUNT} FROM account WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
-)
-SELECT true AS account, locked.* FROM locked
+WITH locked AS MATERIALIZED ({_LOCK})
+SELECT * FROM locked
 UNION ALL
-SELECT false, t.id, {", ".join(["NULL"] * 12)} FROM transfer t WHERE t.id = ANY($2::uuid[])
+SELECT t.id, NULL, {", ".join(["NULL"] * 10)} FROM transfer t WHERE t.id = ANY($2::uuid[])
 """
 
 
-async def lock_accounts(work: Work, ids: Iterable[UUID]) -> dict[UUID, Account]:
+async def lock_accounts(work: Work, ids: Iterable[UUID]) -> dict[UUID, Standing]:
     """Lock in id order, so that no two batches wait for each other in a circle."""
-    found = await work.rows(
-        f"SELECT {ACCOUNT} FROM account WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-        list(ids),
-    )
-    return {row["id"]: to_account(row) for row in found}
+    return {row[0]: Standing(*row) for row in await work.rows(_LOCK, list(ids))}
 
 
 async def lock_accounts_and_known(
     work: Work, ids: Collection[UUID], transfer_ids: Collection[UUID]
-) -> tuple[dict[UUID, Account], dict[UUID, tuple[Transfer, Result]]]:
+) -> tuple[dict[UUID, Standing], dict[UUID, tuple[Transfer, Result]]]:
     """Lock the accounts in id order and find the ids that are known, by one statement.
 
     A statement that waited for a lock does not see what was committed meanwhile: an id that a peer
     committed in that time is caught by the primary key, and the batch runs again.
     """
     found = await work.rows(_LOCK_AND_KNOWN, list(ids), list(transfer_ids))
-    locked, known = {}, []
-    for row in found:
-        if row["account"]:
-            locked[row["id"]] = to_account(row)
-        else:
-            known.append(row["id"])
+    locked = {row[0]: Standing(*row) for row in found if row[1] is not None}
+    known = [row[0] for row in found if row[1] is None]
     return locked, await transfers(work, known) if known else {}
 
 
@@ -223,59 +254,77 @@ async def holds(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Hold]:
     return standing
 
 
-async def write(
-    work: Work,
-    made: Sequence[tuple[Transfer, Result]],
-    lines: Sequence[Any],
-    totals: Sequence[Any],
-) -> None:
-    """Write a decided batch in one statement; raises if an account was not there to update."""
-    rows = [
-        (
-            t.id, t.mode, result, t.debit, t.credit, t.amount, t.ledger, t.code, t.reference,
-            t.pending_id, t.final, t.expires_at, t.linked, t.effective_at,
-        )
-        for t, result in made
-    ]  # fmt: skip
-    entries = [
-        (
-            line.account, line.version, line.transfer, line.debits_pending, line.debits_posted,
-            line.credits_pending, line.credits_posted,
-        )
-        for line in lines
-    ]  # fmt: skip
-    ends = [
-        (
-            t.account.id, t.version, t.debits_pending, t.debits_posted, t.credits_pending,
-            t.credits_posted,
-        )
-        for t in totals
-    ]  # fmt: skip
+async def write(work: Work, decision: Decision) -> None:
+    """Write a decided batch in one statement; raises if an account was not there to update.
+
+    A column in which nothing stands is sent empty: `unnest` fills it with NULLs. Most transfers
+    hold nothing, name no other time and are not chained, so most of these are.
+    """
+    made, now = decision.transfers, work.now_ms
+    moves = [one.transfer for one in made]
+    lines = list(zip(*decision.lines, strict=True)) or [()] * 8
     touched = await work.execute(
-        _WRITE, *unnested(rows, 14), *unnested(entries, 7), *unnested(ends, 6), work.now_ms
+        _WRITE,
+        [t.id for t in moves],
+        [t.mode for t in moves],
+        [one.result for one in made],
+        [t.debit for t in moves],
+        [t.credit for t in moves],
+        [t.amount for t in moves],
+        [t.ledger for t in moves],
+        [t.code for t in moves],
+        [t.reference for t in moves],
+        _or_empty([t.pending_id for t in moves]),
+        _or_empty([None if t.final else False for t in moves]),
+        _or_empty([t.expires_at for t in moves]),
+        _or_empty([t.linked or None for t in moves]),
+        _or_empty([t.effective_at for t in moves]),
+        [one.debit_version for one in made],
+        [one.credit_version for one in made],
+        _or_empty([None if one.recorded_at == now else one.recorded_at for one in made]),
+        *lines[:7],
+        _or_empty([None if at == now else at for at in lines[7]]),
+        decision.last,
+        now,
     )
-    if touched != len(ends):
-        raise RuntimeError(f"ledger: {len(ends)} accounts to update, {touched} found")
+    if touched != sum(decision.last):
+        raise RuntimeError(f"ledger: {sum(decision.last)} accounts to update, {touched} found")
+
+
+def _or_empty(column: list[_V]) -> list[_V]:
+    return column if any(value is not None for value in column) else []
 
 
 _WRITE: Final = """
 WITH made AS (
   INSERT INTO transfer (id, mode, result, debit, credit, amount, ledger, code, reference,
-    pending_id, final, expires_at, linked, effective_at, recorded_at)
-  SELECT *, $28::bigint FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
-    $6::bigint[], $7::text[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bigint[],
-    $13::bool[], $14::bigint[])
+    pending_id, final, expires_at, linked, effective_at, debit_version, credit_version,
+    recorded_at)
+  SELECT id, mode, result, debit, credit, amount, ledger, code, reference, pending_id,
+    coalesce(final, true), expires_at, coalesce(linked, false), effective_at, debit_version,
+    credit_version, coalesce(recorded_at, $27::bigint)
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[],
+    $7::text[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bigint[], $13::bool[],
+    $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
+    AS u(id, mode, result, debit, credit, amount, ledger, code, reference, pending_id, final,
+      expires_at, linked, effective_at, debit_version, credit_version, recorded_at)
+), line AS (
+  SELECT account, version, transfer, debits_pending, debits_posted, credits_pending,
+    credits_posted, coalesce(recorded_at, $27::bigint) AS recorded_at, last
+  FROM unnest($18::uuid[], $19::bigint[], $20::uuid[], $21::bigint[], $22::bigint[],
+    $23::bigint[], $24::bigint[], $25::bigint[], $26::bool[])
+    AS u(account, version, transfer, debits_pending, debits_posted, credits_pending,
+      credits_posted, recorded_at, last)
 ), written AS (
   INSERT INTO entry (account, version, transfer, debits_pending, debits_posted, credits_pending,
     credits_posted, recorded_at)
-  SELECT *, $28::bigint FROM unnest($15::uuid[], $16::bigint[], $17::uuid[], $18::bigint[],
-    $19::bigint[], $20::bigint[], $21::bigint[])
+  SELECT account, version, transfer, debits_pending, debits_posted, credits_pending,
+    credits_posted, recorded_at FROM line
 )
-UPDATE account a SET version = u.version, debits_pending = u.dp, debits_posted = u.dx,
-  credits_pending = u.cp, credits_posted = u.cx
-FROM unnest($22::uuid[], $23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[])
-  AS u(id, version, dp, dx, cp, cx)
-WHERE a.id = u.id
+UPDATE account a SET version = l.version, debits_pending = l.debits_pending,
+  debits_posted = l.debits_posted, credits_pending = l.credits_pending,
+  credits_posted = l.credits_posted, moved_at = l.recorded_at
+FROM line l WHERE l.last AND a.id = l.account
 """
 
 
