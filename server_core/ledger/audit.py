@@ -72,14 +72,22 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         " ORDER BY account, version LIMIT 1",
     ),
     (
-        "a created transfer has one entry on each side, a refused one none",
-        "SELECT 'transfer ' || t.id FROM transfer t LEFT JOIN ("
-        "  SELECT e.transfer, count(*) AS n, count(*) FILTER (WHERE e.account = m.debit) AS d,"
-        "   count(*) FILTER (WHERE e.account = m.credit) AS c"
-        "  FROM entry e JOIN transfer m ON m.id = e.transfer GROUP BY e.transfer"
-        " ) e ON e.transfer = t.id WHERE CASE t.result"
-        " WHEN 'created' THEN (e.n, e.d, e.c) IS DISTINCT FROM (2::bigint, 1::bigint, 1::bigint)"
-        " ELSE e.n IS NOT NULL END ORDER BY t.id LIMIT 1",
+        "a created transfer names its two entries, and a refused one has none",
+        "SELECT 'transfer ' || t.id FROM transfer t"
+        " LEFT JOIN entry d ON d.account = t.debit AND d.version = t.debit_version"
+        " LEFT JOIN entry c ON c.account = t.credit AND c.version = t.credit_version"
+        " WHERE CASE t.result WHEN 'created' THEN d.transfer IS DISTINCT FROM t.id"
+        "  OR c.transfer IS DISTINCT FROM t.id OR (d.recorded_at, c.recorded_at)"
+        "  IS DISTINCT FROM (t.recorded_at, t.recorded_at)"
+        " ELSE t.debit_version IS NOT NULL OR t.credit_version IS NOT NULL END"
+        " ORDER BY t.id LIMIT 1",
+    ),
+    (
+        "no entry is but those two of its transfer",
+        "SELECT 'entry ' || e.account || ' version ' || e.version FROM entry e"
+        " LEFT JOIN transfer t ON t.id = e.transfer WHERE t.result IS DISTINCT FROM 'created'"
+        " OR (e.account, e.version) NOT IN ((t.debit, t.debit_version),"
+        "  (t.credit, t.credit_version)) ORDER BY e.account, e.version LIMIT 1",
     ),
     (
         "a transfer and both its accounts are of one ledger",
@@ -119,6 +127,13 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
 )
 
 WATCHED: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "time does not run backwards in an account (before release 0.2 it could, by milliseconds)",
+        "SELECT 'entry ' || account || ' version ' || version FROM (SELECT account, version,"
+        " recorded_at - lag(recorded_at, 1, 0::bigint) OVER (PARTITION BY account"
+        "  ORDER BY version) AS step FROM entry) e WHERE step < 0"
+        " ORDER BY account, version LIMIT 1",
+    ),
     (
         "no account stands below its floor (a floor may have been raised since)",
         "SELECT 'account ' || id FROM account WHERE floor IS NOT NULL AND floor > CASE side"

@@ -1,14 +1,16 @@
-"""Post transfers in batches, open accounts, read balances and statements."""
+"""Post transfers in batches, open accounts, read balances, now and then, and statements."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from server_core.db.work import Reader, Work
+from server_core.db.work import Emitted, Reader, Work
+from server_core.errors import invalid, not_found
 from server_core.ids import derived
 from server_core.ledger import rules, store
 from server_core.ledger.model import (
+    MAX_TOTAL,
     NO_FLOOR,
     NORMAL_SIDE,
     Account,
@@ -22,6 +24,10 @@ from server_core.ledger.model import (
 
 MAX_BATCH: Final = 8190
 """TigerBeetle's figure; a longer batch would hold its locks too long."""
+
+
+JOURNAL: Final = derived("journal")
+POSTED: Final = "ledger.posted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,8 @@ async def post(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
 
     Nothing is raised for a business refusal: it is an outcome, bound to the id by the same
     commit. Locks the accounts in id order until COMMIT, so call it after every other lock.
+    What is written is told in the event log by one `ledger.posted` that names every transfer: the
+    order of these events is the journal's.
     """
     if not transfers:
         return []
@@ -69,6 +77,14 @@ async def post(work: Work, transfers: Sequence[Transfer]) -> list[Outcome]:
     decision = rules.decide(transfers, known, work.now_ms)
     if decision.transfers:
         await store.write(work, decision)
+        work.emit(
+            Emitted(
+                aggregate_type="journal",
+                aggregate_id=JOURNAL,
+                type=POSTED,
+                payload={"transfers": [made.transfer.id for made in decision.transfers]},
+            )
+        )
     return decision.outcomes
 
 
@@ -89,13 +105,60 @@ async def _read(work: Work, transfers: Sequence[Transfer]) -> Known:
 async def set_limits(
     work: Work, account: UUID, *, floor: int | None, cap: int | None, closed: bool
 ) -> None:
-    """Change what an account allows from now on; what stands below a new floor may still rise."""
-    await store.lock_accounts(work, [account])
+    """Change what an account allows from now on; what stands outside may still improve.
+
+    A closed account takes part in no new transfer, but its holds may still end, either way. Raises
+    ledger.account_not_found, ledger.limits.
+    """
+    for name, value in (("floor", floor), ("cap", cap)):
+        if value is not None and abs(value) > MAX_TOTAL:
+            raise invalid("ledger.limits", f"{name} must be within 63 bits", field=name)
+    if floor is not None and cap is not None and floor > cap:
+        raise invalid("ledger.limits", "floor must not be above cap", field="floor")
+    if account not in await store.lock_accounts(work, [account]):
+        raise not_found("ledger.account_not_found", "there is no such account", field="account")
     await store.set_limits(work, account, floor=floor, cap=cap, closed=closed)
+    work.emit(
+        Emitted(
+            aggregate_type="account",
+            aggregate_id=account,
+            type="account.limits_changed",
+            payload={
+                "floor": None if floor is None else str(floor),
+                "cap": None if cap is None else str(cap),
+                "closed": closed,
+            },
+        )
+    )
 
 
 async def balances(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:
     return await store.accounts(reader, ids)
+
+
+async def balance_at(
+    reader: Reader, account: UUID, at_ms: int, *, effective: bool = False
+) -> Account | None:
+    """The account as it stood at a past time (Unix ms), that moment included; None if unknown.
+
+    By recorded time: what was in the books then, for ever the same answer. With `effective`, what
+    is posted counts from its transfer's effective time, so a transfer recorded later may still
+    change the answer. Costs two index descents and at most 64 rows, however long the history is.
+    """
+    found = (await store.accounts(reader, [account])).get(account)
+    if found is None:
+        return None
+    then = await store.totals_at(reader, account, at_ms)
+    taken, given = await store.shifted(reader, account, at_ms) if effective else (0, 0)
+    return replace(
+        found,
+        version=then["version"],
+        debits_pending=then["debits_pending"],
+        debits_posted=then["debits_posted"] + taken,
+        credits_pending=then["credits_pending"],
+        credits_posted=then["credits_posted"] + given,
+        moved_at=then["moved_at"],
+    )
 
 
 async def accounts_of(reader: Reader, owner: UUID) -> list[Account]:
