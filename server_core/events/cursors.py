@@ -4,6 +4,8 @@ The row itself is the lock, so it is a cell's own and ends with the Work that to
 that is killed leaves its cursor where its last COMMIT put it, and the next one goes on from there.
 """
 
+from typing import Final
+
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
@@ -24,16 +26,20 @@ async def hold(work: Work, name: str) -> int | None:
 
     A consumer that is new stands at 0: before the first event.
     """
-    await work.execute(
-        "INSERT INTO event_cursor (name, seq, moved_at) VALUES ($1, 0, $2)"
-        " ON CONFLICT (name) DO NOTHING",
-        name,
-        work.now_ms,
-    )
-    found: int | None = await work.value(
-        "SELECT seq FROM event_cursor WHERE name = $1 FOR UPDATE SKIP LOCKED", name
-    )
+    found: int | None = await work.value(_HOLD, name)
+    # An insert would wait for another one's COMMIT, so only who has this lock makes the row.
+    if found is None and await work.try_lock(f"cursor:{name}"):
+        await work.execute(
+            "INSERT INTO event_cursor (name, seq, moved_at) VALUES ($1, 0, $2)"
+            " ON CONFLICT (name) DO NOTHING",
+            name,
+            work.now_ms,
+        )
+        found = await work.value(_HOLD, name)
     return found
+
+
+_HOLD: Final = "SELECT seq FROM event_cursor WHERE name = $1 FOR UPDATE SKIP LOCKED"
 
 
 async def move(work: Work, name: str, seq: int) -> None:

@@ -1,19 +1,9 @@
 """The ledger's laws, each a query that names the first row that breaks it; one snapshot, no locks."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from server_core.db.work import Reader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """`law` that a row breaks, and the row; `fatal` is False for what an operator must look at."""
-
-    law: str
-    row: str
-    fatal: bool = True
-
+from server_core.ledger.model import Finding
 
 _DELTAS: Final = """
   SELECT e.account, e.version, e.transfer, t.id AS known, t.mode, t.result, t.amount, t.debit,

@@ -258,3 +258,12 @@ class Decision:
     transfers: list[Made] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     last: list[bool] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`law` that a row breaks, and the row; `fatal` is False for what an operator must look at."""
+
+    law: str
+    row: str
+    fatal: bool = True

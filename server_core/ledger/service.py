@@ -8,7 +8,7 @@ from uuid import UUID
 from server_core.db.work import Emitted, Reader, Work
 from server_core.errors import invalid, not_found
 from server_core.ids import derived
-from server_core.ledger import rules, store
+from server_core.ledger import history, rules, store
 from server_core.ledger.model import (
     MAX_TOTAL,
     NO_FLOOR,
@@ -148,8 +148,8 @@ async def balance_at(
     found = (await store.accounts(reader, [account])).get(account)
     if found is None:
         return None
-    then = await store.totals_at(reader, account, at_ms)
-    taken, given = await store.shifted(reader, account, at_ms) if effective else (0, 0)
+    then = await history.totals_at(reader, account, at_ms)
+    taken, given = await history.shifted(reader, account, at_ms) if effective else (0, 0)
     return replace(
         found,
         version=then["version"],
@@ -173,7 +173,7 @@ async def statement(
     if account not in found:
         return []
     sign = 1 if found[account].side == "credit" else -1
-    rows = await store.lines(reader, account, before=before, limit=limit)
+    rows = await history.lines(reader, account, before=before, limit=limit)
     return [
         StatementLine(
             version=row["version"],

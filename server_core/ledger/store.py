@@ -124,14 +124,13 @@ ACCOUNT: Final = (
     "id, ledger, code, owner, side, floor, cap, closed, version,"
     " debits_pending, debits_posted, credits_pending, credits_posted, moved_at"
 )
-_TOTALS: Final = (
-    "version", "debits_pending", "debits_posted", "credits_pending", "credits_posted", "moved_at",
-)  # fmt: skip
+SUMS: Final = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
+TOTALS: Final = ("version", *SUMS, "moved_at")
 _STANDING: Final = (
     "id, ledger, side = 'credit' AS credit, floor, cap, closed, version,"
     " debits_pending, debits_posted, credits_pending, credits_posted, moved_at"
 )
-_TRANSFER: Final = (
+TRANSFER: Final = (
     "id, mode, result, debit, credit, amount, ledger, code, reference,"
     " pending_id, final, expires_at, linked, effective_at"
 )
@@ -213,42 +212,6 @@ async def accounts(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Account]:
     return {row["id"]: to_account(row) for row in found}
 
 
-async def totals_at(reader: Reader, account: UUID, at_ms: int) -> dict[str, int]:
-    """The totals after the last entry recorded at or before `at_ms`; zeros before the first.
-
-    From the last milestone by time, at most 63 entries on: recorded time never runs backwards in
-    an account.
-    """
-    row = await reader.row(
-        "SELECT entry.version, debits_pending, debits_posted, credits_pending, credits_posted,"
-        " recorded_at AS moved_at FROM entry, (SELECT coalesce((SELECT m.version FROM entry m"
-        "   WHERE m.account = $1 AND m.version % 64 = 0 AND m.recorded_at <= $2"
-        "   ORDER BY m.recorded_at DESC, m.version DESC LIMIT 1), 0) AS version) milestone"
-        " WHERE entry.account = $1 AND entry.version BETWEEN milestone.version"
-        "  AND milestone.version + 63 AND entry.recorded_at <= $2"
-        " ORDER BY entry.version DESC LIMIT 1",
-        account,
-        at_ms,
-    )
-    return dict(row) if row is not None else dict.fromkeys(_TOTALS, 0)
-
-
-async def shifted(reader: Reader, account: UUID, at_ms: int) -> tuple[int, int]:
-    """What effective times move over `at_ms`: posted debits and credits to add to the recorded."""
-    row = await reader.row(
-        "SELECT coalesce(sum(amount) FILTER (WHERE debit = $1), 0)::bigint AS debits,"
-        " coalesce(sum(amount) FILTER (WHERE credit = $1), 0)::bigint AS credits FROM ("
-        "  SELECT t.debit, t.credit, CASE WHEN t.effective_at <= $2 THEN t.amount"
-        "   ELSE -t.amount END AS amount FROM transfer t"
-        "  WHERE (t.debit = $1 OR t.credit = $1) AND t.effective_at IS NOT NULL"
-        "  AND (t.effective_at <= $2) <> (t.recorded_at <= $2)"
-        "  AND t.result = 'created' AND t.mode IN ('single', 'post')) moved",
-        account,
-        at_ms,
-    )
-    return (row["debits"], row["credits"]) if row is not None else (0, 0)
-
-
 async def accounts_of(reader: Reader, owner: str) -> list[Account]:
     """At most 100: an owner has a handful, one a code and currency."""
     found = await reader.rows(
@@ -259,7 +222,7 @@ async def accounts_of(reader: Reader, owner: str) -> list[Account]:
 
 async def transfers(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, tuple[Transfer, Result]]:
     found = await reader.rows(
-        f"SELECT {_TRANSFER} FROM transfer WHERE id = ANY($1::uuid[])", list(ids)
+        f"SELECT {TRANSFER} FROM transfer WHERE id = ANY($1::uuid[])", list(ids)
     )
     return {row["id"]: to_transfer(row) for row in found}
 
@@ -380,25 +343,6 @@ async def due(reader: Reader, now_ms: int, limit: int) -> list[UUID]:
         limit,
     )
     return [row["id"] for row in found]
-
-
-async def lines(reader: Reader, account: UUID, *, before: int | None, limit: int) -> list[Row]:
-    """Statement lines, newest first: each entry with its transfer and the totals before it."""
-    return await reader.rows(
-        "SELECT e.version, e.transfer, e.debits_posted, e.credits_posted, e.debits_pending,"
-        " e.credits_pending, e.recorded_at, t.mode, t.code, t.reference, t.amount,"
-        " t.debit, t.credit, coalesce(p.debits_posted, 0) AS previous_debits,"
-        " coalesce(p.credits_posted, 0) AS previous_credits"
-        " FROM entry e JOIN transfer t ON t.id = e.transfer"
-        " LEFT JOIN entry p ON p.account = e.account AND p.version = e.version - 1"
-        " WHERE e.account = $1 AND e.version < coalesce($2, 9223372036854775807)"
-        " AND (e.debits_posted, e.credits_posted)"
-        "  <> (coalesce(p.debits_posted, 0), coalesce(p.credits_posted, 0))"
-        " ORDER BY e.version DESC LIMIT $3",
-        account,
-        before,
-        limit,
-    )
 
 
 async def set_limits(

@@ -94,6 +94,26 @@ def test_the_books_are_right_while_it_runs(running: dict[str, str]) -> None:
     assert "the ledger is right" in done.stdout
 
 
+def test_the_ledger_page_runs_as_pasted(running: dict[str, str], tmp_path: Path) -> None:
+    """Its block verifies, rebuilds, prints a receipt and checks it; a touched one proves nothing."""
+    page = (ROOT / "docs" / "ledger.md").read_text()
+    block = page.partition("```bash\n")[2].partition("```")[0].replace(".venv/bin/", f"{BIN}/")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=tmp_path, env=running, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the ledger is right" in done.stdout
+    assert "the journal gives the balances" in done.stdout
+    assert "proved: transfer " in done.stdout
+    receipt = tmp_path / "receipt.json"
+    receipt.write_text(receipt.read_text().replace('"result": "created"', '"result": "refused"'))
+    key = hundi(running, "ledger", "head").stdout.split()[1]
+    touched = hundi(running, "ledger", "check-receipt", str(receipt), "--key", key)
+    assert touched.returncode == 1
+    assert "NOT PROVED" in touched.stderr
+
+
 def test_the_demo_holds_twice_in_a_row(tmp_path: Path) -> None:
     env = environment(tmp_path / "unused")
     for _ in range(2):
