@@ -12,11 +12,11 @@ import pytest
 from devices.clock import ManualClock
 from devices.entropy import SystemEntropy
 from server_core.db import embedded, migrate
-from server_core.db.work import Database
+from server_core.db.work import Database, schema_of
 from server_core.events import store as event_store
 
 NOW_MS = 1_790_000_000_000
-_TEMPLATE = "template_hundi"
+TEMPLATE = "template_hundi"
 
 
 @dataclass(slots=True)
@@ -37,21 +37,21 @@ def postgres() -> Iterator[Postgres]:
     running = Postgres(server)
 
     async def make_template() -> None:
-        await migrate.make_database(running.url(_TEMPLATE), _TEMPLATE)
-        await migrate.upgrade(running.url(_TEMPLATE))
+        await migrate.make_database(running.url(TEMPLATE), TEMPLATE)
+        await migrate.upgrade(running.url(TEMPLATE))
 
     asyncio.run(make_template())
     yield running
     server.release()
 
 
-async def new_database(postgres: Postgres) -> str:
-    """A fresh copy of the template; its owner's address."""
+async def new_database(postgres: Postgres, template: str = TEMPLATE) -> str:
+    """A fresh copy of a template; its owner's address."""
     postgres.made += 1
     name = f"file_{postgres.made}"
     admin = await asyncpg.connect(postgres.url("postgres"))
     try:
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE {_TEMPLATE} STRATEGY file_copy')
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE {template} STRATEGY file_copy')
     finally:
         await admin.close()
     return postgres.url(name)
@@ -79,12 +79,12 @@ async def db(_shared: Database, database_url: str) -> Database:
     return _shared
 
 
-async def empty(url: str) -> None:
-    """Truncate every table that a test may have filled; what migrations put in stays."""
-    owner = await asyncpg.connect(url, server_settings={"search_path": "cell0"})
+async def empty(url: str, cell: int = 0) -> None:
+    """Truncate every table of a cell that a test may have filled; what migrations put in stays."""
+    owner = await asyncpg.connect(url, server_settings={"search_path": schema_of(cell)})
     try:
         tables = await owner.fetch(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'cell0'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
             " AND tablename NOT IN ('alembic_version', 'event_head', 'limit_profile')"
         )
         names = ", ".join(row["tablename"] for row in tables)

@@ -94,9 +94,8 @@ class Batch(Generic[Command, Result]):
             held = {key for _, _, keys in taken for key in keys}
             self._busy |= held
             try:
-                if not await self._commit(taken):
-                    for one in taken:
-                        await self._commit([one])
+                if await self._commit(taken) is not None and len(taken) > 1:
+                    await self._run_alone(taken)
             finally:
                 self._busy -= held
             if len(self._queue) > 1:
@@ -131,8 +130,20 @@ class Batch(Generic[Command, Result]):
             if len(self._queue) in {before, 0} or len(self._queue) >= self._limit:
                 return
 
-    async def _commit(self, taken: "list[_Waiting[Command, Result]]") -> bool:
-        """Run and commit `taken`; False when it failed as a group and must run one by one."""
+    async def _run_alone(self, taken: "list[_Waiting[Command, Result]]") -> None:
+        """Each in a Work of its own; once the database is away, the rest is told so at once.
+
+        Otherwise hundreds would wait in turn, each as long as one waits for a connection.
+        """
+        for place, one in enumerate(taken):
+            error = await self._commit([one])
+            if isinstance(error, DomainError) and error.code == "db.unreachable":
+                for _, future, _ in taken[place + 1 :]:
+                    _settle(future, unavailable("db.unreachable", error.message))
+                return
+
+    async def _commit(self, taken: "list[_Waiting[Command, Result]]") -> Exception | None:
+        """Run and commit `taken`; what it failed with: one alone is told so, a group is run alone."""
 
         async def run(work: Work) -> Sequence[Result | DomainError]:
             return await self._run(work, [command for command, _, _ in taken])
@@ -140,13 +151,12 @@ class Batch(Generic[Command, Result]):
         try:
             outcomes = await self._database.transact(run)
         except Exception as error:  # noqa: BLE001 - it is handed to the caller, or tried alone
-            if len(taken) > 1:
-                return False
-            _settle(taken[0][1], error)
-            return True
+            if len(taken) == 1:
+                _settle(taken[0][1], error)
+            return error
         for (_, future, _), outcome in zip(taken, outcomes, strict=True):
             _settle(future, outcome)
-        return True
+        return None
 
 
 def _settle(future: "asyncio.Future[Result]", outcome: Result | BaseException) -> None:

@@ -13,16 +13,23 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from devices.clock import SystemClock
+
 MAJOR: Final = "18"
 OWNER: Final = "hundi"
 _NOBODY: Final = 65534
 _TIMEOUT_S: Final = 60
+_RECOVERY_S: Final = 300
+"""A start may replay up to max_wal_size first."""
+_ORPHANS_S: Final = 30
+_PAUSE_S: Final = 0.05
 _LENT: Final = (
     f"--reuid={_NOBODY} --regid={_NOBODY} --clear-groups --securebits=+no_setuid_fixup"
     " --inh-caps=+dac_override --ambient-caps=+dac_override"
@@ -53,7 +60,8 @@ class Embedded:
             except BlockingIOError:
                 pass
             else:
-                _pg_ctl(self.data, "stop", "-m", "fast", "-w", check=False)
+                if _state(self.data) is not None:
+                    _pg_ctl(self.data, "stop", "-m", "fast", "-w", check=False)
             self._users.close()
 
 
@@ -72,8 +80,7 @@ def join(home: Path, *, settings: dict[str, str] | None = None) -> Embedded:
             if not (data / "PG_VERSION").exists():
                 _make(data)
             _check_version(data)
-            if _pg_ctl(data, "status", check=False).returncode != 0:
-                _start(data, sockets, settings or {})
+            _bring_up(data, sockets, settings or {})
         except BaseException:
             users.close()
             raise
@@ -123,7 +130,7 @@ def _run(command: list[str], *, check: bool = True) -> subprocess.CompletedProce
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=_TIMEOUT_S,
+        timeout=_RECOVERY_S + _TIMEOUT_S,
         env=environment | {"LC_ALL": "C"},
     )
     if check and done.returncode != 0:
@@ -155,6 +162,62 @@ def _check_version(data: Path) -> None:
         )
 
 
+def _bring_up(data: Path, sockets: Path, settings: dict[str, str]) -> None:
+    """Until it is up, whatever was left: a postmaster that starts, that ends, or that was killed.
+
+    A killed one's backends end by themselves, each after its statement; until the last of them is
+    gone its shared memory keeps PostgreSQL from starting, which is what guards the data here.
+    """
+    clock = SystemClock()
+    began = clock.monotonic_ms()
+    while (state := _state(data)) not in {"ready", "standby"}:
+        waited_s = (clock.monotonic_ms() - began) / 1000
+        if state is not None:
+            if waited_s > _RECOVERY_S:
+                raise EmbeddedError(f"PostgreSQL in {data} is {state} and does not become ready")
+        else:
+            for left in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
+                left.unlink(missing_ok=True)
+            try:
+                _start(data, sockets, settings)
+            except EmbeddedError as error:
+                if "shared memory block" not in str(error) or waited_s > _ORPHANS_S:
+                    raise
+        time.sleep(_PAUSE_S)
+
+
+def _state(data: Path) -> str | None:
+    """What the postmaster says of itself (starting, ready, standby, stopping); None without one.
+
+    `pg_ctl status` asks only whether the process id is taken: a zombie holds it, and so does, in a
+    container that was started again, some other program.
+    """
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    if not lines or not _is_postmaster(abs(int(lines[0])), data):
+        return None
+    return lines[7].strip() if len(lines) > 7 else "starting"
+
+
+def _is_postmaster(pid: int, data: Path) -> bool:
+    """Whether that process lives and serves `data`; when it cannot be seen, whether it lives."""
+    process = Path("/proc") / str(pid)
+    try:
+        if Path("/proc/self").exists():
+            words = (process / "cmdline").read_text(errors="replace").split("\0")
+            return Path(words[0]).name == "postgres" and any(
+                Path(word).resolve() == data.resolve() for word in words[1:] if word
+            )
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _start(data: Path, sockets: Path, settings: dict[str, str]) -> None:
     chosen = {
         "listen_addresses": "",
@@ -164,7 +227,8 @@ def _start(data: Path, sockets: Path, settings: dict[str, str]) -> None:
     } | settings
     options = " ".join(f"-c {name}='{value}'" for name, value in chosen.items())
     log = data / "server.log"
-    done = _pg_ctl(data, "start", "-w", "-s", "-l", str(log), "-o", options, check=False)
+    words = f"start -w -t {_RECOVERY_S} -s -l".split()
+    done = _pg_ctl(data, *words, str(log), "-o", options, check=False)
     if done.returncode != 0:
         tail = log.read_text(errors="replace")[-800:] if log.exists() else ""
         raise EmbeddedError(f"PostgreSQL did not start: {done.stdout.strip()} {tail}".strip())

@@ -5,18 +5,21 @@ its table grants (history is append-only by REVOKE first and by trigger second).
 """
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from devices.clock import SystemClock
+from server_core.db.connect import LOST, Connector, patiently
 from server_core.db.embedded import OWNER
 from server_core.db.work import APP_ROLE, schema_of
 from server_core.errors import unavailable
@@ -28,7 +31,7 @@ _LOCK: Final = 0x48554E4449  # "HUNDI"
 async def make_database(url: str, name: str = "hundi") -> None:
     """Create database `name` on the embedded server, whose only other one is `postgres`."""
     admin = url.replace(f"/{name}?", "/postgres?")
-    connection = await asyncpg.connect(admin, timeout=10)
+    connection = await patiently(Connector(admin), SystemClock())
     try:
         if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
             await connection.execute(f'CREATE DATABASE "{name}" OWNER {OWNER}')
@@ -89,15 +92,32 @@ def _config(connection: Connection, metadata: MetaData) -> Config:
 
 
 async def _with_cell(url: str, cell: int, do: Any) -> Any:
+    connector = Connector(url)
+
+    async def connect(**options: Any) -> Any:
+        return await patiently(partial(connector, **options), SystemClock())
+
     engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
-        connect_args={"server_settings": {"search_path": schema_of(cell), "lock_timeout": "60s"}},
+        "postgresql+asyncpg://",
+        async_creator=partial(
+            connect,
+            server_settings={"search_path": schema_of(cell), "lock_timeout": "60s"},
+        ),
     )
     try:
         async with asyncio.timeout(300), engine.begin() as connection:
             return await connection.run_sync(do, cell)
+    except (DBAPIError, *LOST) as error:
+        if isinstance(error, DBAPIError) and not isinstance(_cause(error), LOST):
+            raise
+        raise unavailable("db.unreachable", "PostgreSQL went away while it was migrated") from error
     finally:
         await engine.dispose()
+
+
+def _cause(error: DBAPIError) -> BaseException | None:
+    """Find the driver's own error below SQLAlchemy's two layers."""
+    return error.orig.__cause__ if error.orig is not None else None
 
 
 _ROLE: Final = f"""

@@ -6,7 +6,7 @@ fixed `now_ms`; what it emits is numbered and stored by the flush just before CO
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
@@ -17,23 +17,21 @@ import msgspec
 from devices.clock import Clock
 from devices.entropy import Entropy
 from server_core.actor import SYSTEM, Actor
+from server_core.db.connect import LOST, Connector, patiently
 from server_core.errors import unavailable
 from server_core.ids import Ids
 
 APP_ROLE: Final = "hundi_app"
 RETRIES: Final = 4
+STATEMENT_S: Final = 60
+"""How long one statement may take, and so how long a host that froze under us is believed in."""
+_FAREWELL_S: Final = 2
+"""How long a broken connection may take to be rolled back and put away: its caller waits."""
 _AGAIN: Final = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     # A peer committed the same id between our read and our write: the next try sees it.
     asyncpg.UniqueViolationError,
-)
-_LOST: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the protocol's state when a connection dies under it
-    asyncpg.OperatorInterventionError,
-    OSError,
 )
 
 T = TypeVar("T")
@@ -78,6 +76,11 @@ class Reader:
     async def value(self, sql: str, *values: object) -> Any:
         return await self._connection.fetchval(sql, *values)
 
+    async def stream(self, sql: str, *values: object) -> AsyncIterator[Row]:
+        """Rows as they come, a page in memory: for whole tables, on `snapshot`'s Reader only."""
+        async for row in self._connection.cursor(sql, *values, prefetch=2_000):
+            yield row
+
 
 class Work(Reader):
     """One transaction. Made by Database only."""
@@ -98,9 +101,16 @@ class Work(Reader):
         return int(status.rpartition(" ")[2]) if status[-1:].isdigit() else 0
 
     async def try_lock(self, name: str) -> bool:
-        """Take the advisory lock of that name until COMMIT, or say that another holds it."""
+        """Take the cell's advisory lock of that name until COMMIT, or say that another holds it.
+
+        PostgreSQL's own are one space a database, in which two cells would stop each other.
+        """
         return bool(
-            await self.value("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", name)
+            await self.value(
+                "SELECT pg_try_advisory_xact_lock("
+                "hashtextextended(current_schema() || ':' || $1, 0))",
+                name,
+            )
         )
 
 
@@ -148,13 +158,13 @@ class Database:
     ) -> Self:
         """Open the pool. Raises db.unreachable when no server answers within 10 s."""
         schema = schema_of(cell)
-        try:
-            pool = await asyncpg.create_pool(
-                url,
+
+        async def open_pool() -> Any:
+            return await asyncpg.create_pool(
+                connect=Connector(url),
                 min_size=2,
                 max_size=connections,
-                timeout=10,
-                command_timeout=60,
+                command_timeout=STATEMENT_S,
                 connection_class=_Connection,
                 init=_prepare,
                 server_settings={
@@ -166,8 +176,8 @@ class Database:
                     "idle_in_transaction_session_timeout": "60s",
                 },
             )
-        except (*_LOST, TimeoutError) as error:
-            raise unavailable("db.unreachable", f"PostgreSQL did not answer: {error}") from error
+
+        pool = await patiently(open_pool, clock)
         return cls(pool, clock, Ids(clock, entropy, cell), flush, schema)
 
     async def close(self) -> None:
@@ -190,6 +200,7 @@ class Database:
         ):
             for name in _BY_KEY:
                 await connection.execute(f"SET LOCAL {name} = on")
+            await connection.execute("SET LOCAL work_mem = '256MB'")
             yield Reader(connection, self.clock.now_ms())
 
     @asynccontextmanager
@@ -212,7 +223,7 @@ class Database:
                 raise
             try:
                 await transaction.commit()
-            except (*_LOST, TimeoutError) as error:
+            except LOST as error:
                 raise unavailable(
                     "db.commit_unknown", "the answer was lost: repeat with the same key"
                 ) from error
@@ -235,18 +246,23 @@ class Database:
     async def _acquire(self) -> AsyncIterator[Any]:
         try:
             connection = await self._pool.acquire(timeout=15)
-        except (*_LOST, TimeoutError) as error:
+        except LOST as error:
             raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
         try:
             yield connection
-        except (*_LOST, TimeoutError) as error:
+        except LOST as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                connection.terminate()  # the next one is looked for on every host
             raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
         except asyncpg.LockNotAvailableError as error:
             raise unavailable(
                 "db.contended", "too many at once: repeat with the same key"
             ) from error
         finally:
-            await self._pool.release(connection)
+            # A connection that fails while it is put back is closed by the pool; what its Work did
+            # is known by then, and stays what is told.
+            with suppress(*LOST):
+                await self._pool.release(connection, timeout=_FAREWELL_S)
 
     @asynccontextmanager
     async def listen(self, channel: str, heard: Callable[[], None]) -> AsyncIterator[asyncio.Event]:
@@ -270,8 +286,8 @@ class Database:
 
 async def _roll_back(transaction: Any) -> None:
     try:
-        await transaction.rollback()
-    except (*_LOST, TimeoutError):
+        await asyncio.wait_for(transaction.rollback(), _FAREWELL_S)
+    except LOST:
         return  # the server rolled it back when the connection broke
 
 

@@ -1,10 +1,7 @@
 """Load or make the keys, sign for the issuer, hand out the bundle and one-use nonces."""
 
-import fcntl
 import hashlib
 import hmac
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -15,16 +12,7 @@ from nacl.signing import SigningKey
 from devices.clock import Clock
 from devices.entropy import Entropy
 from devices.keystore.port import KeyStoreDamaged
-from devices.keystore.sealed import (
-    CHEAPEST,
-    INTERACTIVE,
-    SealCost,
-    machine_passphrase,
-    read_small,
-    seal,
-    unseal,
-    write_durably,
-)
+from devices.keystore.sealed_file import SealedFile
 from offline.codec import bundle_bytes
 from offline.model import Algorithm, Bundle, BundleEntry, Policy
 from offline.signing import bundle_message
@@ -44,7 +32,6 @@ from server_core.trust.model import (
 
 _FORMAT: Final = 2
 _FILE: Final = "trust.key"
-_MACHINE: Final = "machine.key"
 
 
 class Keys:
@@ -120,17 +107,15 @@ class Keys:
 
 
 def load(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) -> Keys:
-    """Open the ring in `home`, made at the first start; 0600, sealed under the passphrase.
+    """Open the ring in `home`, made at the first start; sealed as SealedFile says.
 
-    Without one, under a machine key file beside it: that keeps a copied database or backup of the
-    ring alone worthless, not a copied folder. Raises KeyStoreLocked, KeyStoreDamaged.
+    Raises KeyStoreLocked, KeyStoreDamaged.
     """
-    with _opened(home) as path:
-        secret, cost = _secret(home, passphrase, entropy)
-        if not path.exists():
-            ring = _make(entropy, clock.now_ms() // 1000)
-            write_durably(path, seal(_dump(ring), secret, cost=cost, entropy=entropy))
-        return Keys(_read(unseal(read_small(path), secret)))
+    file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
+    with file.held():
+        if not file.exists():
+            file.write(_dump(_make(entropy, clock.now_ms() // 1000)))
+        return Keys(_read(file.read()))
 
 
 def rotate(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) -> Keys:
@@ -138,27 +123,11 @@ def rotate(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None
 
     Raises trust.next_too_young, trust.ring_full, KeyStoreLocked, KeyStoreDamaged.
     """
-    with _opened(home) as path:
-        secret, cost = _secret(home, passphrase, entropy)
-        before = _read(unseal(read_small(path), secret))
-        ring = rules.rotated(before, entropy.bytes(32), clock.now_ms() // 1000)
-        write_durably(path, seal(_dump(ring), secret, cost=cost, entropy=entropy))
+    file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
+    with file.held():
+        ring = rules.rotated(_read(file.read()), entropy.bytes(32), clock.now_ms() // 1000)
+        file.write(_dump(ring))
         return Keys(ring)
-
-
-@contextmanager
-def _opened(home: Path) -> Iterator[Path]:
-    """The ring's file, for one process at a time: two first starts at once make one ring."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home / "lock").open("w") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        yield home / _FILE
-
-
-def _secret(home: Path, passphrase: str | None, entropy: Entropy) -> tuple[bytes, SealCost]:
-    if passphrase is None:
-        return machine_passphrase(home / _MACHINE, entropy), CHEAPEST
-    return passphrase.encode(), INTERACTIVE
 
 
 def _make(entropy: Entropy, now_s: int) -> KeyRing:
