@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help setup run test lint types imports tests coverage demo bench lock clean
+.PHONY: help setup run test lint types imports tests coverage demo bench sim sim-mutants lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -55,6 +55,14 @@ demo: setup  ## the whole story in real processes: online, offline, double spend
 
 bench: setup  ## the figures, each against a baseline of the same run
 	@$(BIN)/python -m bench.run
+
+SEEDS ?= 500
+
+sim: setup  ## the ledger in SEEDS random worlds against a second model of it, every law after every step
+	@$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
+
+sim-mutants: setup  ## faults planted in the ledger, one at a time: the worlds must find each
+	@$(BIN)/python -m tests.sim.mutants
 
 lock: setup  ## pin anew what pyproject.toml asks for
 	@$(BIN)/python -m pip install --quiet uv

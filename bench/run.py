@@ -4,11 +4,17 @@ import sys
 
 import uvloop
 
-from bench import graphql, ledger, redemption
+from bench import graphql, ledger, redemption, relay, webhooks
 
 
 def main() -> None:
-    held = [uvloop.run(ledger.main()), graphql.main(), redemption.main()]
+    held = [
+        uvloop.run(ledger.main()),
+        graphql.main(),
+        redemption.main(),
+        uvloop.run(relay.main()),
+        uvloop.run(webhooks.main()),
+    ]
     sys.exit(0 if all(held) else 1)
 
 

@@ -9,7 +9,8 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
-from bff.routes import edge, graphql, health, sessions
+from bff.rest import payments, webhooks
+from bff.routes import edge, graphql, health, metrics, sessions
 from server_core.app import Core
 
 MAX_BODY = 64 * 1024
@@ -27,9 +28,12 @@ def create_app(core: Core) -> Litestar:
         route_handlers=[
             health.live,
             health.ready,
+            metrics.metrics,
             sessions.open_link,
             sessions.end,
             *edge.routes(),
+            *payments.routes(),
+            *webhooks.routes(),
             *graphql.routes(core),
         ],
         state=State({"core": core}),

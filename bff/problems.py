@@ -39,6 +39,8 @@ def problem(status: int, code: str, message: str, **members: Any) -> Response[by
     response = Response(
         msgspec.json.encode(body), status_code=status, media_type="application/problem+json"
     )
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if "retry_after_s" in members:
         response.headers["Retry-After"] = str(members["retry_after_s"])
     return response

@@ -1,8 +1,8 @@
 """Builds the one Core: every part made once, wired by hand, closed in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,12 +12,16 @@ from sqlmodel import SQLModel
 
 from devices.clock import Clock, SystemClock
 from devices.entropy import Entropy, SystemEntropy
+from devices.keystore import fields
+from devices.keystore.fields import FieldKeys
 from server_core.db import embedded, migrate
 from server_core.db.batch import Batch
 from server_core.db.work import Database
-from server_core.events import cursors, tail
+from server_core.events import cursors, inbox, remotes, tail
 from server_core.events import store as event_store
-from server_core.events.bus import InProcessBus
+from server_core.events.bus import InProcessBus, Remote
+from server_core.events.relay import Relay
+from server_core.events.remotes import Addresses, Target
 from server_core.idempotency import jobs as idempotency_jobs
 from server_core.idempotency import store as idempotency_store
 from server_core.ids import Ids
@@ -30,9 +34,12 @@ from server_core.parties import store as party_store
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments import store as payment_store
-from server_core.payments.confirming import Confirmed, confirm_many
-from server_core.payments.model import Confirm, Method, Rails
+from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.payments.model import Method, Rails
 from server_core.rails.upi import UpiRail
+from server_core.seals import jobs as seal_jobs
+from server_core.seals import keys as seal_keys
+from server_core.seals import store as seal_store
 from server_core.sessions import store as session_store
 from server_core.settings import Settings
 from server_core.terminals import store as terminal_store
@@ -41,10 +48,15 @@ from server_core.trust import service as trust
 from server_core.trust import store as trust_store
 from server_core.vouchers import jobs as voucher_jobs
 from server_core.vouchers import store as voucher_store
+from server_core.webhooks import jobs as webhook_jobs
+from server_core.webhooks import store as webhook_store
+from server_core.webhooks.courier import Courier
+from server_core.webhooks.sending import Sender
 
 STORES: Final = (
-    cursors, event_store, idempotency_store, ledger_store, limit_store, linking_store, party_store,
-    payment_store, session_store, terminal_store, trust_store, voucher_store,
+    cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
+    payment_store, seal_store, session_store, terminal_store, trust_store, voucher_store,
+    webhook_store,
 )  # fmt: skip
 """Every slice that declares tables."""
 
@@ -77,8 +89,11 @@ class Core:
     revision: str
     bus: InProcessBus
     rails: Rails
-    confirmations: Batch[Confirm, Confirmed]
+    confirmations: Confirmations
     trust: trust.Keys
+    fields: FieldKeys
+    journal: seal_keys.JournalKey
+    courier: Courier
 
     def new_id(self) -> UUID:
         return Ids(self.clock, self.entropy).new()
@@ -95,10 +110,31 @@ class Core:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def jobs(self) -> list[Job]:
+    def remote(self, target: Target) -> Remote:
+        """A bus outside this process, by the settings; the caller closes it."""
+        addresses = Addresses(
+            kafka_bootstrap=self.settings.kafka_bootstrap,
+            kafka_topic=self.settings.kafka_topic,
+            redis_url=self.settings.redis_url,
+        )
+        return remotes.connect(target, addresses, self.db)
+
+    @asynccontextmanager
+    async def relaying(self, targets: Sequence[Target]) -> AsyncIterator[list[Relay]]:
+        """One relay for each target, to be given to `jobs`; closed after."""
+        async with AsyncExitStack() as opened:
+            relays = []
+            for target in dict.fromkeys(targets):
+                bus = self.remote(target)
+                opened.push_async_callback(bus.close)
+                relays.append(Relay(self.db, bus))
+            yield relays
+
+    def jobs(self, relays: Sequence[Relay] = ()) -> list[Job]:
         db = self.db
         return [
             Job(name="ledger.expire", period_s=1, tick=partial(ledger_jobs.tick, db)),
+            Job(name="seals.seal", period_s=1, tick=partial(seal_jobs.tick, db, self.journal)),
             Job(name="payments.expire", period_s=5, tick=partial(payment_jobs.expire, db)),
             Job(
                 name="payments.reconcile",
@@ -109,6 +145,16 @@ class Core:
             Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),
             Job(name="vouchers.voids", period_s=30, tick=partial(voucher_jobs.retry_voids, db)),
             Job(name="vouchers.close", period_s=10, tick=partial(voucher_jobs.tick, db)),
+            Job(name="events.inbox", period_s=60, tick=partial(inbox.tick, db)),
+            Job(
+                name="webhooks.queue",
+                period_s=1,
+                tick=partial(webhook_jobs.fan_out, db),
+                follows=True,
+            ),
+            Job(name="webhooks.deliver", period_s=1, tick=self.courier.tick, follows=True),
+            Job(name="webhooks.reap", period_s=60, tick=partial(webhook_jobs.reap, db)),
+            *(Job(name="events.relay", period_s=1, tick=one.tick, follows=True) for one in relays),
         ]
 
 
@@ -122,7 +168,14 @@ async def open_core(
         revision = await migrate.upgrade(url)
         db = await Database.connect(url, clock=clock, entropy=entropy, flush=event_store.flush)
         try:
-            async with UpiRail.connect(settings.upi_url, clock=clock) as upi:
+            sender = Sender(clock, allow_private=settings.allow_private_webhooks)
+            async with UpiRail.connect(settings.upi_url, clock=clock) as upi, sender:
+                field_keys = fields.load(
+                    settings.home / "keys",
+                    entropy=entropy,
+                    clock=clock,
+                    passphrase=settings.keys_passphrase,
+                )
                 core = Core(
                     settings=settings,
                     clock=clock,
@@ -133,7 +186,9 @@ async def open_core(
                     bus=InProcessBus(),
                     rails=Rails(by_method={Method.UPI: upi}, pace=settings.rail_pace),
                     confirmations=Batch(
-                        db, partial(confirm_many, connected=frozenset({Method.UPI}))
+                        db,
+                        partial(confirm_many, connected=frozenset({Method.UPI})),
+                        keys=rows_of,
                     ),
                     trust=trust.load(
                         settings.home / "keys",
@@ -141,11 +196,19 @@ async def open_core(
                         clock=clock,
                         passphrase=settings.keys_passphrase,
                     ),
+                    journal=seal_keys.load(
+                        settings.home / "keys",
+                        entropy=entropy,
+                        passphrase=settings.keys_passphrase,
+                    ),
+                    fields=field_keys,
+                    courier=Courier(db, sender, fields=field_keys, entropy=entropy),
                 )
                 await _open_house_accounts(core)
                 try:
                     yield core
                 finally:
+                    await core.courier.close()
                     await core.confirmations.close()
         finally:
             await db.close()

@@ -1,6 +1,7 @@
 """Settings: read once from the environment, at the top; slices get values."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,14 @@ class Settings:
     dev: bool
     keys_passphrase: str | None
     rail_pace: float
+    kafka_bootstrap: str | None = None
+    kafka_topic: str = "hundi.events"
+    redis_url: str | None = None
+    allow_private_webhooks: bool = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """From HUNDI_* variables; raises settings.port and settings.pace on nonsense."""
+        """From HUNDI_* variables; raises settings.port, .pace and .topic on nonsense."""
         env = os.environ if environment is None else environment
         host, port = env.get("HUNDI_HOST", "127.0.0.1"), _port(env.get("HUNDI_PORT", "8480"))
         return cls(
@@ -37,6 +42,10 @@ class Settings:
             dev=env.get("HUNDI_DEV", "") == "1",
             keys_passphrase=env.get("HUNDI_KEYS_PASSPHRASE") or None,
             rail_pace=_pace(env.get("HUNDI_RAIL_PACE", "1")),
+            kafka_bootstrap=env.get("HUNDI_KAFKA_BOOTSTRAP") or None,
+            kafka_topic=_topic(env.get("HUNDI_KAFKA_TOPIC", "hundi.events")),
+            redis_url=env.get("HUNDI_REDIS_URL") or None,
+            allow_private_webhooks=env.get("HUNDI_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
         )
 
 
@@ -44,6 +53,12 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 <= int(text) < 65536:
         return int(text)
     raise invalid("settings.port", f"HUNDI_PORT must be 0 to 65535, not {text!r}")
+
+
+def _topic(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) and text not in {".", ".."}:
+        return text
+    raise invalid("settings.topic", f"HUNDI_KAFKA_TOPIC is no name of a Kafka topic: {text!r}")
 
 
 def _pace(text: str) -> float:

@@ -23,15 +23,16 @@ _log = structlog.get_logger("hundi.workers")
 
 async def run(jobs: Sequence[Job], db: Database) -> None:
     """Tick every job until cancelled. The period is the retry: a failed tick is logged, once."""
-    nudges = {job.name: asyncio.Event() for job in jobs if job.follows}
+    nudges = [asyncio.Event() for job in jobs if job.follows]
+    unused = iter(nudges)
     async with asyncio.TaskGroup() as group:
         for job in jobs:
             if job.follows:
-                group.create_task(_follow(job, nudges[job.name]))
+                group.create_task(_follow(job, next(unused)))
             else:
                 group.create_task(_repeat(job, db.clock))
         if nudges:
-            group.create_task(_listen(db, list(nudges.values())))
+            group.create_task(_listen(db, nudges))
 
 
 async def _repeat(job: Job, clock: Clock) -> None:

@@ -6,7 +6,20 @@ from typing import Any
 import click
 import structlog
 
-from bff.cli import demo, ledger, parties, run, sandbox, schema, serve, sessions, terminals
+from bff.cli import (
+    demo,
+    events,
+    keys,
+    ledger,
+    parties,
+    run,
+    sandbox,
+    schema,
+    serve,
+    sessions,
+    terminals,
+    webhooks,
+)
 from devices.keystore.port import KeyStoreError
 from server_core.db.embedded import EmbeddedError
 from server_core.errors import DomainError
@@ -43,7 +56,10 @@ def main() -> None:
     )
 
 
-for group in (ledger.ledger, parties.party, sessions.session, terminals.terminal, schema.schema):
+for group in (
+    events.events, keys.keys, ledger.ledger, parties.party, sessions.session, terminals.terminal, schema.schema,
+    webhooks.webhooks,
+):  # fmt: skip
     main.add_command(group)
 for command in (serve.serve, serve.work, sandbox.sandbox, run.run, demo.demo):
     main.add_command(command)

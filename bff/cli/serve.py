@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 
 import click
 import uvicorn
@@ -12,20 +13,42 @@ import uvloop
 from bff.app import create_app
 from server_core import workers
 from server_core.app import Core, open_core
+from server_core.events.relay import Relay
+from server_core.events.remotes import Target
 from server_core.settings import Settings
+
+_ALLOW_PRIVATE = click.option(
+    "--allow-private-webhooks",
+    is_flag=True,
+    help="For development only: webhooks over http and to private addresses.",
+)
 
 
 @click.command()
 @click.option("--workers/--no-workers", default=True, help="Run the jobs in this process too.")
-def serve(*, workers: bool) -> None:
+@_ALLOW_PRIVATE
+def serve(*, workers: bool, allow_private_webhooks: bool) -> None:
     """Serve HTTP and GraphQL; settings come from HUNDI_* variables."""
-    uvloop.run(_serve(Settings.read(), with_workers=workers))
+    uvloop.run(_serve(_settings(allow_private_webhooks), with_workers=workers))
 
 
 @click.command()
-def work() -> None:
+@click.option(
+    "--relay",
+    "relays",
+    type=click.Choice([one.value for one in Target]),
+    multiple=True,
+    help="Carry the event log there too; may be given twice.",
+)
+@_ALLOW_PRIVATE
+def work(*, relays: tuple[str, ...], allow_private_webhooks: bool) -> None:
     """Run the jobs alone, beside a server started with --no-workers."""
-    uvloop.run(_work(Settings.read()))
+    uvloop.run(_work(_settings(allow_private_webhooks), [Target(one) for one in relays]))
+
+
+def _settings(allow_private_webhooks: bool) -> Settings:
+    found = Settings.read()
+    return replace(found, allow_private_webhooks=True) if allow_private_webhooks else found
 
 
 async def _serve(settings: Settings, *, with_workers: bool) -> None:
@@ -60,22 +83,26 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, targets: Sequence[Target]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_core(settings) as core, _background(core, on=True):
+    async with (
+        open_core(settings) as core,
+        core.relaying(targets) as relays,
+        _background(core, on=True, relays=relays),
+    ):
         click.echo("hundi work: jobs are running")
         await stop.wait()
 
 
 @asynccontextmanager
-async def _background(core: Core, *, on: bool) -> AsyncIterator[None]:
+async def _background(core: Core, *, on: bool, relays: Sequence[Relay] = ()) -> AsyncIterator[None]:
     if not on:
         yield
         return
-    task = asyncio.create_task(workers.run(core.jobs(), core.db))
+    task = asyncio.create_task(workers.run(core.jobs(relays), core.db))
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ one timeout and tries them in series, so that a host that accepts and never answ
 here each gets its own, and the one that answered last is tried first.
 """
 
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -36,6 +37,10 @@ LOST: Final = (
 """The server is away, is coming back, or is no longer the one that takes writes."""
 
 T = TypeVar("T")
+
+# While the server is away the pool tells each of its own tries, with a trace, to whoever has set up
+# Python's logging; our programs say it once a request or a job, as JSON.
+logging.getLogger("asyncpg.pool").addHandler(logging.NullHandler())
 
 
 class Connector:

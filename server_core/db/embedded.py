@@ -10,7 +10,9 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import socket
 import stat
+import struct
 import subprocess
 import tempfile
 import time
@@ -29,6 +31,7 @@ _TIMEOUT_S: Final = 60
 _RECOVERY_S: Final = 300
 """A start may replay up to max_wal_size first."""
 _ORPHANS_S: Final = 30
+_ANSWER_S: Final = 5
 _PAUSE_S: Final = 0.05
 _LENT: Final = (
     f"--reuid={_NOBODY} --regid={_NOBODY} --clear-groups --securebits=+no_setuid_fixup"
@@ -170,11 +173,11 @@ def _bring_up(data: Path, sockets: Path, settings: dict[str, str]) -> None:
     """
     clock = SystemClock()
     began = clock.monotonic_ms()
-    while (state := _state(data)) not in {"ready", "standby"}:
+    while (state := _state(data)) not in {"ready", "standby"} or not _answers(data):
         waited_s = (clock.monotonic_ms() - began) / 1000
         if state is not None:
             if waited_s > _RECOVERY_S:
-                raise EmbeddedError(f"PostgreSQL in {data} is {state} and does not become ready")
+                raise EmbeddedError(f"PostgreSQL in {data} is {state} and does not answer")
         else:
             for left in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
                 left.unlink(missing_ok=True)
@@ -199,6 +202,22 @@ def _state(data: Path) -> str | None:
     if not lines or not _is_postmaster(abs(int(lines[0])), data):
         return None
     return lines[7].strip() if len(lines) > 7 else "starting"
+
+
+def _answers(data: Path) -> bool:
+    """Whether the postmaster says anything to a guest: one that was just killed still looks alive.
+
+    The guest asks for TLS, which is answered before who he is or whether all is recovered.
+    """
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        with socket.socket(socket.AF_UNIX) as guest:
+            guest.settimeout(_ANSWER_S)
+            guest.connect(f"{lines[4].strip()}/.s.PGSQL.{lines[3].strip()}")
+            guest.sendall(struct.pack("!II", 8, 80877103))
+            return bool(guest.recv(1))
+    except (OSError, IndexError):
+        return False
 
 
 def _is_postmaster(pid: int, data: Path) -> bool:

@@ -6,13 +6,37 @@ from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
+from server_core.errors import DomainError, unavailable
 from server_core.events.model import Event
 
 
 class Bus(Protocol):
-    """Where committed events go, in order, at least once."""
+    """Where committed events go, in order, at least once.
+
+    `publish` comes back when every one of them is there; otherwise it raises events.unsent, and
+    what was given to it may be there in part: a beginning of it, never with a hole.
+    """
 
     async def publish(self, events: list[Event]) -> None: ...
+
+
+class Remote(Bus, Protocol):
+    """A bus outside this process, which may be away."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def ready(self) -> None:
+        """Raise events.unsent while it cannot be reached; cheap once it can."""
+
+    def give_up(self) -> None:
+        """Make a `publish` that is under way fail soon: the program is stopping."""
+
+    async def close(self) -> None: ...
+
+
+def unsent(bus: str, why: str) -> DomainError:
+    return unavailable("events.unsent", f"{bus} did not take every event: {why}")
 
 
 class Subscription:
@@ -71,6 +95,10 @@ class InProcessBus:
     def close(self) -> None:
         """End every subscription, so that sockets close before the server does."""
         self._closed = True
+        self.cut()
+
+    def cut(self) -> None:
+        """End the subscriptions of now: events were missed; who cares subscribes and reads anew."""
         for peers in self._subscribers.values():
             for subscriber in peers:
                 subscriber.offer(None)

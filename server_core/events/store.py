@@ -115,10 +115,41 @@ async def after(reader: Reader, seq: int, limit: int) -> list[Event]:
     return [_event(row) for row in found]
 
 
+async def of_type(reader: Reader, type_: str, above: int, upto: int) -> list[Event]:
+    """Events of one type with `above` < seq <= `upto`, in order; the caller bounds the span."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM event WHERE seq > $1 AND seq <= $2 AND type = $3 ORDER BY seq",
+        above,
+        upto,
+        type_,
+    )
+    return [_event(row) for row in found]
+
+
 async def of_aggregate(reader: Reader, aggregate: UUID, limit: int = 500) -> list[Event]:
     found = await reader.rows(
         f"SELECT {_COLUMNS} FROM event WHERE aggregate_id = $1 ORDER BY sequence LIMIT $2",
         aggregate,
+        limit,
+    )
+    return [_event(row) for row in found]
+
+
+async def last_of_aggregate(reader: Reader, aggregate: UUID) -> Event | None:
+    row = await reader.row(
+        f"SELECT {_COLUMNS} FROM event WHERE aggregate_id = $1 ORDER BY sequence DESC LIMIT 1",
+        aggregate,
+    )
+    return _event(row) if row is not None else None
+
+
+async def from_sequence(reader: Reader, aggregate: UUID, sequence: int, limit: int) -> list[Event]:
+    """One aggregate's events from its `sequence` on, in order."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM event WHERE aggregate_id = $1 AND sequence >= $2"
+        " ORDER BY sequence LIMIT $3",
+        aggregate,
+        sequence,
         limit,
     )
     return [_event(row) for row in found]

@@ -16,9 +16,11 @@ PAGE: Final = 1000
 _log = structlog.get_logger("hundi.events")
 
 
-async def follow(db: Database, bus: Bus) -> None:
-    """Publish every event committed from now on, until cancelled; survives a lost database."""
-    position: int | None = None
+async def follow(db: Database, bus: Bus, position: int | None = None) -> None:
+    """Publish every event after `position` (None: from now on), until cancelled.
+
+    It survives a lost database.
+    """
     while True:
         try:
             nudge = asyncio.Event()

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
+
+from server_core.errors import DomainError
+
+T = TypeVar("T")
 
 TTL_MS: Final = 24 * 3600 * 1000
 """How long an answer is kept for replay; the intent's own state guards after that."""
@@ -10,6 +14,9 @@ TTL_MS: Final = 24 * 3600 * 1000
 LEASE_MS: Final = 90_000
 """How long a `running` claim is its owner's: longer than a rail call's deadline, and no sooner
 over than a switch may first be asked about a transaction (NPCI: 90 s)."""
+
+WAIT_MS: Final = 10_000
+"""How long a duplicate waits for the first one's rail call before it is told to come again."""
 
 MAX_KEY: Final = 255
 
@@ -57,3 +64,21 @@ class Running:
 
 
 Found = Fresh | Replay | Mismatch | Running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[T]):
+    """What a command with a key came to; `replayed` when an earlier request was answered so."""
+
+    value: T
+    replayed: bool = False
+
+
+class Repeated(DomainError):  # noqa: N818 - a refusal told again, not a failure of its own
+    """A refusal that was the answer to this key before."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, said: DomainError) -> "Repeated":
+        return cls(said.kind, said.code, said.message, field=said.field, **said.facts)

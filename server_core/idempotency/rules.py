@@ -2,12 +2,17 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from server_core.errors import DomainError, conflict, invalid
+from server_core.errors import DomainError, Kind, conflict, invalid, unavailable
 from server_core.idempotency.model import MAX_KEY, Claim, Found, Mismatch, Replay, Running, State
+
+MAX_RETRY_S: Final = 15
+"""The longest a client is told to stay away: a rail call is over by then, or its lease soon is."""
+
+_KEPT: Final = frozenset({Kind.CONFLICT, Kind.LIMITED})
 
 
 def check_key(key: object, *, field: str = "idempotencyKey") -> str:
@@ -61,6 +66,16 @@ def judge(claim: Claim, stored: Stored) -> Found:
     return Running(until=stored.lease_until, fence=stored.fence)
 
 
+def is_kept(refused: DomainError) -> bool:
+    """Whether a refusal is the key's answer.
+
+    It is when the state of money or a limit said no. It is not when the request was wrong or named
+    what is not there (mended, it may use the key), when the caller may not or not yet (another
+    sign-in, a step-up or an approval may follow), and when nothing was decided at all.
+    """
+    return refused.kind in _KEPT
+
+
 def mismatch() -> DomainError:
     return conflict(
         "idempotency.key_reused",
@@ -73,5 +88,12 @@ def still_running(until: int, now_ms: int) -> DomainError:
     return conflict(
         "idempotency.still_running",
         "the first request with this key is still at work: repeat it shortly",
-        retry_after_s=max(1, (until - now_ms) // 1000),
+        retry_after_s=min(max(1, (until - now_ms) // 1000), MAX_RETRY_S),
+    )
+
+
+def undecided() -> DomainError:
+    return unavailable(
+        "idempotency.undecided",
+        "the first request with this key ended with nothing decided: repeat it",
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Index, PrimaryKeyConstraint
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
-from server_core.db.work import Work
+from server_core.db.work import Reader, Work
 from server_core.db.work import columns as unnested
 from server_core.idempotency.model import LEASE_MS, TTL_MS, Claim, State
 
@@ -45,6 +45,17 @@ async def insert(work: Work, claims: Sequence[Claim]) -> set[tuple[str, str]]:
         work.now_ms + TTL_MS,
     )
     return {(row["scope"], row["key"]) for row in made}
+
+
+async def look(reader: Reader, scope: str, key: str) -> dict[str, Any] | None:
+    """What is committed of a key, without a lock."""
+    row = await reader.row(
+        "SELECT verb, body, state, answer, fence, lease_until FROM idempotency"
+        " WHERE scope = $1 AND key = $2",
+        scope,
+        key,
+    )
+    return dict(row) if row else None
 
 
 async def lock(

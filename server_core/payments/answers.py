@@ -1,6 +1,8 @@
 """What a payment says: to the key that asked for it, and to the event log."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -8,34 +10,87 @@ from server_core.actor import Actor
 from server_core.db.work import Emitted
 from server_core.errors import DomainError, Kind, conflict
 from server_core.idempotency import rules as keys
-from server_core.idempotency.model import Claim
-from server_core.payments.model import Attempt, AttemptState, Confirm, Intent
+from server_core.idempotency.model import Answer, Claim, Repeated
+from server_core.ids import derived, public
+from server_core.payments.model import (
+    Attempt,
+    AttemptState,
+    Cancel,
+    Confirm,
+    Create,
+    Intent,
+    Method,
+    Pay,
+)
+
+_PAY: Final = "payment.pay"
 
 
-def claim_of(verb: str, actor: Actor, key: str, body: dict[str, Any]) -> Claim:
+def claim_of(command: Create | Confirm | Pay | Cancel) -> Claim:
+    """The caller's party, the key, the verb and the canonical body; raises idempotency.key_….
+
+    The scope is the party, not the session: a retry after a new sign-in finds its answer. Both
+    faces of the server make these commands, so a key means the same through either.
+    """
+    match command:
+        case Create():
+            verb, body = "payment.create", _offered(command)
+        case Confirm():
+            verb = "payment.confirm"
+            body = _confirmed(command.intent, command.method, command.payer_vpa)
+        case Pay():
+            verb, body = _PAY, _paid(_offered(command.offer), command.method, command.payer_vpa)
+        case Cancel():
+            verb, body = "payment.cancel", {"intent": command.intent}
     return Claim(
-        scope=str(actor.party), key=keys.check_key(key), verb=verb, body=keys.body_hash(body)
+        scope=str(command.actor.party),
+        key=keys.check_key(command.key),
+        verb=verb,
+        body=keys.body_hash(body),
     )
 
 
-def claim_of_confirm(command: Confirm) -> Claim:
-    return claim_of(
-        "payment.confirm",
-        command.actor,
-        command.key,
-        {"intent": command.intent, "method": command.method, "vpa": command.payer_vpa},
-    )
-
-
-def claim_of_attempt(attempt: Attempt) -> Claim:
+def claim_of_attempt(attempt: Attempt, intent: Intent) -> Claim:
     """The claim that began the attempt, made again from it: its answer is for that request alone."""
-    body = {"intent": attempt.intent, "method": attempt.method, "vpa": attempt.payer_vpa}
-    return Claim(
+    claim = Claim(
         scope=attempt.scope,
         key=attempt.key,
         verb="payment.confirm",
-        body=keys.body_hash(body),
+        body=keys.body_hash(_confirmed(attempt.intent, attempt.method, attempt.payer_vpa)),
     )
+    if not _paid_at_once(attempt, intent):
+        return claim
+    offered = {
+        "payee": intent.payee, "amount": intent.amount, "currency": intent.currency,
+        "purpose": intent.purpose, "description": intent.description,
+        "life": intent.expires_at - intent.created_at,
+    }  # fmt: skip
+    body = _paid(offered, attempt.method, attempt.payer_vpa)
+    return replace(claim, verb=_PAY, body=keys.body_hash(body))
+
+
+def origin_of(claim: Claim) -> UUID:
+    """What an intent keeps of the command and the key that made it, after the answer is forgotten."""
+    return derived("intent", claim.verb, claim.scope, claim.key)
+
+
+def _paid_at_once(attempt: Attempt, intent: Intent) -> bool:
+    return intent.origin == derived("intent", _PAY, attempt.scope, attempt.key)
+
+
+def _offered(command: Create) -> dict[str, Any]:
+    return {
+        "payee": command.payee, "amount": command.amount, "currency": command.currency,
+        "purpose": command.purpose, "description": command.description, "life": command.life_ms,
+    }  # fmt: skip
+
+
+def _confirmed(intent: UUID, method: Method, vpa: str | None) -> dict[str, Any]:
+    return {"intent": intent, "method": method, "vpa": vpa}
+
+
+def _paid(offered: dict[str, Any], method: Method, vpa: str | None) -> dict[str, Any]:
+    return offered | {"method": method, "vpa": vpa}
 
 
 def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = None) -> Emitted:
@@ -64,18 +119,26 @@ def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = Non
     )
 
 
-def declined(attempt: Attempt) -> DomainError:
+def declined(attempt: Attempt, intent: Intent) -> DomainError:
+    """What the payer is told of an attempt that ended without money moving."""
     if attempt.state is AttemptState.NOT_SENT:
         return DomainError(
             Kind.UNAVAILABLE,
             "payments.rail_unavailable",
             "the bank network was not reached and nothing was debited: try again",
+            **named(attempt, intent),
         )
     return conflict(
         "payments.declined",
         "the bank declined and nothing was debited: choose another way to pay",
         rail_code=attempt.code,
+        **named(attempt, intent),
     )
+
+
+def named(attempt: Attempt, intent: Intent) -> dict[str, str]:
+    """The intent as a fact for whoever paid at once: its id was not known before."""
+    return {"payment": public("pay", intent.id)} if _paid_at_once(attempt, intent) else {}
 
 
 def said(intent: Intent) -> Any:
@@ -98,10 +161,11 @@ def intent_of(answer: Any) -> Intent:
     return msgspec.convert(answer["intent"], Intent, strict=False)
 
 
-def replayed(answer: Any) -> Intent | DomainError:
+def replayed(answer: Any) -> Answer[Intent] | Repeated:
+    """The stored answer as the outcome of a repeat."""
     if "intent" in answer:
-        return intent_of(answer)
-    error = answer["error"]
-    return DomainError(
-        Kind(error["kind"]), error["code"], error["message"], field=error["field"], **error["facts"]
+        return Answer(value=intent_of(answer), replayed=True)
+    said = answer["error"]
+    return Repeated(
+        Kind(said["kind"]), said["code"], said["message"], field=said["field"], **said["facts"]
     )

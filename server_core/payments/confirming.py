@@ -8,16 +8,26 @@ from uuid import UUID
 from server_core.actor import Actor
 from server_core.db.batch import Batch
 from server_core.db.work import Work
-from server_core.errors import DomainError, Kind
+from server_core.errors import DomainError
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
-from server_core.idempotency.model import LEASE_MS, Claim, Fresh, Mismatch, Replay, Running
+from server_core.idempotency.model import (
+    LEASE_MS,
+    Answer,
+    Claim,
+    Fresh,
+    Mismatch,
+    Repeated,
+    Replay,
+    Running,
+)
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Outcome
+from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.parties.model import Party
 from server_core.payments import answers, rules, store
-from server_core.payments.model import Attempt, AttemptState, Confirm, Intent, Method, State
+from server_core.payments.model import Attempt, AttemptState, Confirm, Intent, Method, Pay, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,96 +46,189 @@ class Busy:
     attempt: UUID | None = None
 
 
-Confirmed = Intent | Sent | Busy
-Confirmations = Batch[Confirm, Confirmed]
+Confirmed = Answer[Intent] | Sent | Busy
+Confirmations = Batch[Confirm | Pay, Confirmed]
+
+
+def rows_of(command: Confirm | Pay) -> tuple[UUID | None, ...]:
+    """Whose rows a command locks, for the lanes of its queue: its intent's and its payer's."""
+    if isinstance(command, Confirm):
+        return command.intent, command.actor.party
+    return (command.actor.party,)
 
 
 async def confirm_many(
-    work: Work, commands: Sequence[Confirm], *, connected: Collection[str] = ()
+    work: Work, commands: Sequence[Confirm | Pay], *, connected: Collection[str] = ()
 ) -> list[Confirmed | DomainError]:
     """Transaction 1 of every confirm in the batch, decided one by one, written set-based."""
-    claims = [answers.claim_of_confirm(one) for one in commands]
-    found = await idempotency.claim(work, claims)
+    claims = [answers.claim_of(one) for one in commands]
     outcomes: list[Confirmed | DomainError | None] = [None] * len(commands)
-    fresh = [i for i, what in enumerate(found) if isinstance(what, Fresh)]
-    if fresh:
-        batch = _Confirming(work, connected, await _facts(work, [commands[i] for i in fresh]))
+    waiting = list(range(len(commands)))
+    while waiting:  # again only for those whose key an earlier one in the batch let go
+        found = await idempotency.claim(work, [claims[i] for i in waiting])
+        fresh = [i for i, what in zip(waiting, found, strict=True) if isinstance(what, Fresh)]
+        batch = _Confirming(work, connected)
         decided = await batch.run([(commands[i], claims[i]) for i in fresh])
+        first = {}
         for i, outcome in zip(fresh, decided, strict=True):
-            outcomes[i] = outcome
-    first = {(claims[i].scope, claims[i].key): outcomes[i] for i in fresh}
-    for i, what in enumerate(found):
-        if isinstance(what, Replay):
-            outcomes[i] = answers.replayed(what.answer)
-        elif isinstance(what, Mismatch):
-            outcomes[i] = keys.mismatch()
-        elif isinstance(what, Running):
-            same = first.get((claims[i].scope, claims[i].key))
-            if isinstance(same, Sent):
-                outcomes[i] = Busy(until=work.now_ms + LEASE_MS)
-            elif same is not None:
-                outcomes[i] = same
+            outcomes[i] = first[claims[i].scope, claims[i].key] = outcome
+        free = {(one.scope, one.key) for one in batch.released}
+        again = []
+        for i, what in zip(waiting, found, strict=True):
+            key = claims[i].scope, claims[i].key
+            if isinstance(what, Fresh):
+                continue
+            if key in free:
+                again.append(i)
+            elif key in first and isinstance(what, Running):
+                outcomes[i] = _same(first[key], work.now_ms)
             else:
-                outcomes[i] = await _busy(work, claims[i], what)
+                outcomes[i] = await _known(work, commands[i], claims[i], what)
+        waiting = again
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-async def _facts(
-    work: Work, commands: Sequence[Confirm]
-) -> tuple[dict[UUID, Intent], dict[UUID, Party]]:
-    intents = await store.lock(work, {one.intent for one in commands})
-    return intents, await parties.get_many(work, {i.payee for i in intents.values()})
+def _same(first: Confirmed | DomainError, now_ms: int) -> Confirmed | DomainError:
+    """What the second of two equal commands in one batch is told."""
+    if isinstance(first, Sent):
+        return Busy(until=now_ms + LEASE_MS)
+    if isinstance(first, Answer):
+        return replace(first, replayed=True)
+    return Repeated.of(first) if isinstance(first, DomainError) else first
 
 
-async def _busy(work: Work, claim: Claim, running: Running) -> Busy:
-    """Wait for the first one, or take over its expired lease: by asking, never by sending again."""
-    if await idempotency.take_over(work, claim, running) is None:
-        return Busy(until=running.until)
-    attempt = await store.open_attempt(work, claim.scope, claim.key)
+async def _known(
+    work: Work, command: Confirm | Pay, claim: Claim, found: Replay | Mismatch | Running
+) -> Confirmed | DomainError:
+    """What a key that was used before says: its answer, its misuse, or whose turn it is.
+
+    A lease that has run out is taken over: by asking, never by sending again.
+    """
+    if isinstance(found, Replay):
+        return answers.replayed(found.answer)
+    if isinstance(found, Mismatch):
+        return keys.mismatch()
+    if await idempotency.take_over(work, claim, found) is None:
+        return Busy(until=found.until)
+    if isinstance(command, Confirm):
+        intent: UUID | None = command.intent
+    else:
+        origin = answers.origin_of(claim)
+        intent = (await store.by_origin(work, [origin])).get(origin)
+    attempt = intent and await store.open_attempt(work, claim.scope, claim.key, intent)
     return Busy(until=work.now_ms + LEASE_MS, attempt=attempt)
 
 
 class _Confirming:
-    """One batch of fresh confirms over the intents as the earlier ones leave them."""
+    """One batch of fresh commands over the intents as the earlier ones leave them."""
 
-    __slots__ = ("_attempts", "_connected", "_intents", "_kept", "_parties", "_released", "_work")
+    __slots__ = (
+        "_attempts", "_connected", "_intents", "_kept", "_made", "_parties", "_work", "released",
+    )  # fmt: skip
 
-    def __init__(
-        self,
-        work: Work,
-        connected: Collection[str],
-        facts: tuple[dict[UUID, Intent], dict[UUID, Party]],
-    ) -> None:
+    def __init__(self, work: Work, connected: Collection[str]) -> None:
         self._work, self._connected = work, connected
-        self._intents, self._parties = facts
+        self._intents: dict[UUID, Intent] = {}
+        self._parties: dict[UUID, Party] = {}
+        self._made: set[UUID] = set()
         self._attempts: list[Attempt] = []
         self._kept: list[tuple[Claim, Any]] = []
-        self._released: list[Claim] = []
+        self.released: list[Claim] = []
 
-    async def run(self, commands: Sequence[tuple[Confirm, Claim]]) -> list[Confirmed | DomainError]:
+    async def run(
+        self, commands: Sequence[tuple[Confirm | Pay, Claim]]
+    ) -> list[Confirmed | DomainError]:
+        if not commands:
+            return []
         outcomes: list[Confirmed | DomainError | None] = [None] * len(commands)
-        waiting = list(range(len(commands)))
+        confirms = await self._opened(commands, outcomes)
+        waiting = list(confirms)
         while waiting:  # a second command for one intent waits for the next round
             seen: set[UUID] = set()
             now: list[int] = []
             later: list[int] = []
             for i in waiting:
-                (later if commands[i][0].intent in seen else now).append(i)
-                seen.add(commands[i][0].intent)
-            await self._round(commands, now, outcomes)
+                (later if confirms[i][0].intent in seen else now).append(i)
+                seen.add(confirms[i][0].intent)
+            await self._round(confirms, now, outcomes)
             waiting = later
+        await self._write()
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _write(self) -> None:
         touched = {attempt.intent for attempt in self._attempts}
         if touched:
-            await store.save_tried(
-                self._work, [self._intents[key] for key in sorted(touched)], self._attempts
-            )
+            made = [self._intents[key] for key in sorted(touched & self._made)]
+            if made:
+                await store.insert(self._work, made)
+            known = [self._intents[key] for key in sorted(touched - self._made)]
+            await store.save_tried(self._work, known, self._attempts)
         await idempotency.answer(self._work, self._kept)
-        await idempotency.release(self._work, self._released)
-        return [outcome for outcome in outcomes if outcome is not None]
+        await idempotency.release(self._work, self.released)
+
+    async def _opened(
+        self,
+        commands: Sequence[tuple[Confirm | Pay, Claim]],
+        outcomes: list[Confirmed | DomainError | None],
+    ) -> dict[int, tuple[Confirm, Claim]]:
+        """Lock and read what is there; each command as a confirm of an intent, old or new."""
+        work = self._work
+        pays = {
+            answers.origin_of(claim): command
+            for command, claim in commands
+            if isinstance(command, Pay)
+        }
+        known = await store.by_origin(work, pays) if pays else {}
+        confirmed = {one.intent for one, _ in commands if isinstance(one, Confirm)}
+        self._intents = await store.lock(work, confirmed | set(known.values()))
+        payees = {one.payee for one in self._intents.values()}
+        self._parties = await parties.get_many(
+            work, payees | {one.offer.payee for one in pays.values()}
+        )
+        allowed = await limits.in_force(work, "payments") if pays else {}
+        confirms: dict[int, tuple[Confirm, Claim]] = {}
+        for i, (command, claim) in enumerate(commands):
+            if isinstance(command, Confirm):
+                confirms[i] = command, claim
+                continue
+            opened = self._open(command, claim, known, allowed)
+            if isinstance(opened, Intent):
+                confirms[i] = rules.confirm_of(command, opened.id), claim
+            else:
+                outcomes[i] = opened
+        return confirms
+
+    def _open(
+        self, command: Pay, claim: Claim, known: dict[UUID, UUID], allowed: dict[str, int]
+    ) -> Intent | Answer[Intent] | DomainError:
+        """The intent to be paid: a new one, or the one that this key made and that is not yet paid.
+
+        The key's answer may be forgotten; the intent that it made is not. One that is paid, or
+        may yet be, is the answer again.
+        """
+        origin = answers.origin_of(claim)
+        if origin in known:
+            made = self._intents[known[origin]]
+            if not rules.asks_for(command.offer, made):
+                self.released.append(claim)
+                return keys.mismatch()
+            if made.state in {State.SUCCEEDED, State.PROCESSING}:
+                self._kept.append((claim, answers.said(made)))
+                return Answer(value=made, replayed=True)
+            return made
+        try:
+            payee = self._parties.get(command.offer.payee)
+            rules.check_create(command.offer, payee, allowed)
+        except DomainError as refused:
+            return self._refuse(claim, refused)
+        new = rules.new_intent(command.offer, self._work.ids.new(), self._work.now_ms, origin)
+        self._intents[new.id] = new
+        self._made.add(new.id)
+        return new
 
     async def _round(
         self,
-        commands: Sequence[tuple[Confirm, Claim]],
+        commands: dict[int, tuple[Confirm, Claim]],
         now: Sequence[int],
         outcomes: list[Confirmed | DomainError | None],
     ) -> None:
@@ -159,6 +262,7 @@ class _Confirming:
         tried = replace(intent, attempts=attempt.number)
         if not moved.ok:
             refused = rules.refusal(moved)
+            refused.facts.update(answers.named(attempt, intent))
             ended = replace(
                 attempt, state=AttemptState.DECLINED, code=str(moved.result), ended_at=now
             )
@@ -178,21 +282,24 @@ class _Confirming:
             ended = replace(attempt, state=AttemptState.SUCCEEDED, ended_at=now)
             self._keep(done, ended, "payment.succeeded", command.actor)
             self._kept.append((claim, answers.said(done)))
-            return done
+            return Answer(value=done)
         sent = replace(attempt, next_check_at=now + LEASE_MS)
         under_way = rules.moved(tried, State.PROCESSING, now)
         self._keep(under_way, sent, "payment.processing", command.actor)
         return Sent(intent=under_way, attempt=sent)
 
     def _keep(self, intent: Intent, attempt: Attempt, event: str, actor: Actor) -> None:
+        if intent.id in self._made and intent.attempts == 1:
+            made = self._intents[intent.id]
+            self._work.emit(answers.event("payment.created", made, actor))
         self._intents[intent.id] = intent
         self._attempts.append(attempt)
         self._work.emit(answers.event(event, intent, actor, attempt))
 
     def _refuse(self, claim: Claim, refused: DomainError) -> DomainError:
-        """Keep a refusal as the key's answer; a mistake in the request leaves the key free."""
-        if refused.kind in {Kind.INVALID, Kind.NOT_FOUND}:
-            self._released.append(claim)
-        else:
+        """Keep a refusal as the key's answer; one that is no answer leaves the key free."""
+        if keys.is_kept(refused):
             self._kept.append((claim, answers.said_no(refused)))
+        else:
+            self.released.append(claim)
         return refused

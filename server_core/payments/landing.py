@@ -27,7 +27,7 @@ async def land(db: Database, attempt: UUID, answer: RailAnswer, pace: float = 1.
 
     intent, landed = await db.transact(do)
     if landed.state in {AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED}:
-        raise answers.declined(landed)
+        raise answers.declined(landed, intent)
     return intent
 
 
@@ -37,7 +37,10 @@ async def _land(
     known = await store.attempt(work, attempt_id)
     if known is None:
         raise rules.unknown_intent()
-    claim = answers.claim_of_attempt(known)
+    whole = await store.get(work, known.intent)
+    if whole is None:
+        raise rules.unknown_intent()
+    claim = answers.claim_of_attempt(known, whole)
     await idempotency.hold(work, [claim])  # keys before intents, as every confirm locks them
     intent = (await store.lock(work, [known.intent]))[known.intent]
     attempt = await store.attempt(work, attempt_id) or known
@@ -66,7 +69,7 @@ async def _land(
         await store.save_attempt(work, attempt)
         name = "payment.succeeded" if paid else "payment.attempt_failed"
         work.emit(answers.event(name, intent, SYSTEM, attempt))
-        said = answers.said(intent) if paid else answers.said_no(answers.declined(attempt))
+        said = answers.said(intent) if paid else answers.said_no(answers.declined(attempt, intent))
     if attempt.state is AttemptState.NOT_SENT:
         await idempotency.release(work, [claim])  # nothing was decided: the key may try again
     else:

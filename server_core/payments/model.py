@@ -87,7 +87,10 @@ OPEN: Final = frozenset({AttemptState.SENT, AttemptState.UNKNOWN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What is to be paid, by whom, to whom. `payer` is None until somebody confirms."""
+    """What is to be paid, by whom, to whom. `payer` is None until somebody confirms.
+
+    `origin` names the command and the key that made it, after the key's answer is forgotten too.
+    """
 
     id: UUID
     purpose: Purpose
@@ -101,6 +104,7 @@ class Intent:
     created_at: int
     expires_at: int
     updated_at: int
+    origin: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,32 @@ class Confirm:
     intent: UUID
     method: Method
     payer_vpa: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pay:
+    """Create and confirm in one: `offer` is what is paid, and its actor and key are the payment's."""
+
+    offer: Create
+    method: Method
+    payer_vpa: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        return self.offer.actor
+
+    @property
+    def key(self) -> str:
+        return self.offer.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """End an intent that nobody has paid. It moves no money: without a key it is not remembered."""
+
+    actor: Actor
+    intent: UUID
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

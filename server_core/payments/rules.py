@@ -24,6 +24,7 @@ from server_core.payments.model import (
     Create,
     Intent,
     Method,
+    Pay,
     Purpose,
     State,
 )
@@ -69,6 +70,46 @@ def payer_of(command: Create) -> UUID | None:
     """Who will pay, if that is known already: a payee that asks leaves it open."""
     asks = command.actor.party == command.payee and command.purpose is Purpose.PAYMENT
     return None if asks else command.actor.party
+
+
+def new_intent(command: Create, id_: UUID, now_ms: int, origin: UUID) -> Intent:
+    """The intent that a checked command makes."""
+    return Intent(
+        id=id_,
+        purpose=command.purpose,
+        state=State.REQUIRES_CONFIRMATION,
+        payer=payer_of(command),
+        payee=command.payee,
+        amount=command.amount,
+        currency=command.currency,
+        description=command.description,
+        attempts=0,
+        created_at=now_ms,
+        expires_at=now_ms + command.life_ms,
+        updated_at=now_ms,
+        origin=origin,
+    )
+
+
+def asks_for(command: Create, intent: Intent) -> bool:
+    """Whether `intent` is what `command` would make: the key that made it is used as it was."""
+    return (
+        command.payee, command.amount, command.currency, command.purpose, command.description,
+        command.life_ms,
+    ) == (
+        intent.payee, intent.amount, intent.currency, intent.purpose, intent.description,
+        intent.expires_at - intent.created_at,
+    )  # fmt: skip
+
+
+def confirm_of(command: Pay, intent: UUID) -> Confirm:
+    return Confirm(
+        actor=command.actor,
+        key=command.key,
+        intent=intent,
+        method=command.method,
+        payer_vpa=command.payer_vpa,
+    )
 
 
 def visible(intent: Intent | None, actor: Actor) -> Intent:

@@ -2,111 +2,43 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Final
 from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor
 from server_core.db.work import Database, Reader, Work
 from server_core.errors import DomainError
-from server_core.idempotency import rules as keys
-from server_core.idempotency import service as idempotency
-from server_core.idempotency.model import Mismatch, Replay
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code
-from server_core.limits import service as limits
-from server_core.parties import service as parties
-from server_core.payments import answers, landing, rules, store
-from server_core.payments.confirming import Confirmations, Sent
+from server_core.payments import answers, commands, rules, store
+from server_core.payments.confirming import Confirmations
 from server_core.payments.model import (
     Attempt,
+    Cancel,
     Confirm,
     Create,
     Intent,
     Method,
+    Pay,
     Rails,
     State,
 )
 
-WAIT_MS: Final = 10_000
-"""How long a duplicate waits for the first one's rail call before it is told to come again."""
-
 
 async def create(db: Database, command: Create) -> Intent:
-    """A new intent in requires_confirmation; a repeat of the key answers the same one."""
-    body = {
-        "payee": command.payee, "amount": command.amount, "currency": command.currency,
-        "purpose": command.purpose, "description": command.description, "life": command.life_ms,
-    }  # fmt: skip
-    claim = answers.claim_of("payment.create", command.actor, command.key, body)
-
-    async def do(work: Work) -> Intent:
-        [found] = await idempotency.claim(work, [claim])
-        if isinstance(found, Replay):
-            return answers.intent_of(found.answer)
-        if isinstance(found, Mismatch):
-            raise keys.mismatch()
-        payee = (await parties.get_many(work, [command.payee])).get(command.payee)
-        rules.check_create(command, payee, await limits.in_force(work, "payments"))
-        intent = Intent(
-            id=work.ids.new(),
-            purpose=command.purpose,
-            state=State.REQUIRES_CONFIRMATION,
-            payer=rules.payer_of(command),
-            payee=command.payee,
-            amount=command.amount,
-            currency=command.currency,
-            description=command.description,
-            attempts=0,
-            created_at=work.now_ms,
-            expires_at=work.now_ms + command.life_ms,
-            updated_at=work.now_ms,
-        )
-        await store.insert(work, intent)
-        work.emit(answers.event("payment.created", intent, command.actor))
-        await idempotency.answer(work, [(claim, answers.said(intent))])
-        return intent
-
-    return await db.transact(do)
+    """`commands.create`, for who need not know whether it is told again."""
+    return (await commands.create(db, command)).value
 
 
-async def confirm(db: Database, queue: Confirmations, rails: Rails, command: Confirm) -> Intent:
-    """Pay: over `book` in one group commit, over a rail in two with the call between them.
-
-    A declined or refused payment raises; a payment whose rail gave no clear answer comes back in
-    `processing`, is asked about again by the job, and is never sent twice.
-    """
-    keys.check_key(command.key)  # here, so that a malformed one never costs a batch its turn
-    began = db.clock.monotonic_ms()
-    while True:
-        outcome = await queue.submit(command)
-        if isinstance(outcome, Intent):
-            return outcome
-        if isinstance(outcome, Sent):
-            rail = rails.by_method[outcome.attempt.method]
-            answer = await rail.authorize(landing.order(outcome))
-            return await landing.land(db, outcome.attempt.id, answer, rails.pace)
-        if outcome.attempt is not None:
-            return await landing.ask(db, rails, outcome.attempt)
-        if db.clock.monotonic_ms() - began > WAIT_MS:
-            raise keys.still_running(outcome.until, db.clock.now_ms())
-        await db.clock.sleep(0.2)
+async def confirm(
+    db: Database, queue: Confirmations, rails: Rails, command: Confirm | Pay
+) -> Intent:
+    """`commands.confirm`, for who need not know whether it is told again."""
+    return (await commands.confirm(db, queue, rails, command)).value
 
 
 async def cancel(db: Database, actor: Actor, intent: UUID) -> Intent:
-    """End an intent that nobody has paid; the payee or its payer may. A repeat answers the same."""
-
-    async def do(work: Work) -> Intent:
-        found = rules.visible((await store.lock(work, [intent])).get(intent), actor)
-        if actor.party not in {found.payee, found.payer}:
-            raise rules.unknown_intent()
-        if found.state is State.CANCELED:
-            return found
-        done = rules.moved(found, State.CANCELED, work.now_ms)
-        await store.save(work, [done])
-        work.emit(answers.event("payment.canceled", done, actor))
-        return done
-
-    return await db.transact(do)
+    """`commands.cancel` without a key: it moves no money, and a repeat answers the same."""
+    return (await commands.cancel(db, Cancel(actor=actor, intent=intent))).value
 
 
 async def expire(work: Work, limit: int = 500) -> int:

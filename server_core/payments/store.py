@@ -28,6 +28,7 @@ class IntentRow(SQLModel, table=True):
             "expires_at",
             postgresql_where=sql("state IN ('requires_confirmation', 'requires_payment_method')"),
         ),
+        Index("intent_origin", "origin", unique=True, postgresql_where=sql("origin IS NOT NULL")),
     )
     id: UUID = col.key()
     purpose: str = col.string()
@@ -41,6 +42,7 @@ class IntentRow(SQLModel, table=True):
     created_at: int = col.big()
     expires_at: int = col.big()
     updated_at: int = col.big()
+    origin: UUID | None = col.uuid(null=True)
 
 
 class AttemptRow(SQLModel, table=True):
@@ -76,7 +78,7 @@ class AttemptRow(SQLModel, table=True):
 
 _INTENT: Final = (
     "id, purpose, state, payer, payee, amount, currency, description, attempts, created_at,"
-    " expires_at, updated_at"
+    " expires_at, updated_at, origin"
 )
 _ATTEMPT: Final = (
     "id, intent, number, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
@@ -102,12 +104,22 @@ def _attempt(row: Row) -> Attempt:
     )
 
 
-async def insert(work: Work, intent: Intent) -> None:
+async def insert(work: Work, intents: Sequence[Intent]) -> None:
+    """Store new intents as they stand. Their origin is theirs alone: a peer's wins, and we retry."""
     await work.execute(
-        f"INSERT INTO intent ({_INTENT}) VALUES"
-        " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        *_intent_values(intent),
+        f"INSERT INTO intent ({_INTENT}) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[],"
+        " $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bigint[],"
+        " $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[])",
+        *unnested([_intent_values(one) for one in intents], 13),
     )
+
+
+async def by_origin(reader: Reader, origins: Iterable[UUID]) -> dict[UUID, UUID]:
+    """The intents that were made under these origins: origin to id."""
+    found = await reader.rows(
+        "SELECT origin, id FROM intent WHERE origin = ANY($1::uuid[])", list(origins)
+    )
+    return {row["origin"]: row["id"] for row in found}
 
 
 async def lock(work: Work, ids: Iterable[UUID]) -> dict[UUID, Intent]:
@@ -182,12 +194,14 @@ async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:
     return _attempt(row) if row else None
 
 
-async def open_attempt(reader: Reader, scope: str, key: str) -> UUID | None:
-    """The attempt that a key started and that has not ended."""
+async def open_attempt(reader: Reader, scope: str, key: str, intent: UUID) -> UUID | None:
+    """The attempt to pay the intent that a key started and that has not ended."""
     found: UUID | None = await reader.value(
-        "SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND state IN ('sent', 'unknown')",
+        "SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND intent = $3"
+        " AND state IN ('sent', 'unknown')",
         scope,
         key,
+        intent,
     )
     return found
 

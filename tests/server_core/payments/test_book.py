@@ -142,7 +142,6 @@ async def test_wrong_amounts_never_become_intents(world, amount: object) -> None
     [
         ({"currency": "XXX"}, "money.unknown_currency"),
         ({"currency": "inr"}, "money.unknown_currency"),
-        ({"amount": 10_000_001}, "payments.over_limit"),
         ({"description": "a\nb"}, "payments.description"),
         ({"description": "x" * 141}, "payments.description"),
         ({"life_ms": 0}, "payments.expiry"),
@@ -156,6 +155,18 @@ async def test_a_wrong_create_says_what_is_wrong(world, changes: dict, code: str
     )
     assert await refused(service.create(world.db, replace(command, **changes))) == code
     assert (await service.create(world.db, command)).state is State.REQUIRES_CONFIRMATION
+
+
+async def test_a_limit_is_the_keys_answer(world) -> None:
+    command = Create(
+        actor=world.actor(world.shop), key="k", payee=world.shop.id, amount=10_000_001,
+        currency="INR",
+    )  # fmt: skip
+    for _ in range(2):
+        assert await refused(service.create(world.db, command)) == "payments.over_limit"
+    mended = replace(command, amount=5)
+    assert await refused(service.create(world.db, mended)) == "idempotency.key_reused"
+    assert (await service.create(world.db, replace(mended, key="l"))).amount == 5
 
 
 async def test_create_repeats_as_it_was(world) -> None:

@@ -1,0 +1,123 @@
+"""The commands of a payment, each answered once per key; both faces of the server come in here.
+
+Each gives an Answer: what it came to, and whether an earlier request with the same key was answered
+so. A refusal is raised; one that is told again is a `Repeated`.
+"""
+
+from server_core.db.work import Database, Work
+from server_core.errors import DomainError
+from server_core.idempotency import rules as keys
+from server_core.idempotency import service as idempotency
+from server_core.idempotency import waiting
+from server_core.idempotency.model import Answer, Mismatch, Repeated, Replay
+from server_core.limits import service as limits
+from server_core.parties import service as parties
+from server_core.payments import answers, landing, rules, store
+from server_core.payments.confirming import Confirmations, Sent
+from server_core.payments.model import Cancel, Confirm, Create, Intent, Pay, Rails, State
+
+
+async def create(db: Database, command: Create) -> Answer[Intent]:
+    """A new intent in requires_confirmation; a repeat of the key answers the same one."""
+    claim = answers.claim_of(command)
+
+    async def do(work: Work) -> Answer[Intent] | DomainError:
+        [found] = await idempotency.claim(work, [claim])
+        if isinstance(found, Replay):
+            return answers.replayed(found.answer)
+        if isinstance(found, Mismatch):
+            raise keys.mismatch()
+        origin = answers.origin_of(claim)
+        made = (await store.by_origin(work, [origin])).get(origin)
+        if made is not None:  # the answer is forgotten, the intent is not
+            stands = (await store.lock(work, [made]))[made]
+            if not rules.asks_for(command, stands):
+                raise keys.mismatch()
+            await idempotency.answer(work, [(claim, answers.said(stands))])
+            return Answer(value=stands, replayed=True)
+        payee = (await parties.get_many(work, [command.payee])).get(command.payee)
+        try:
+            rules.check_create(command, payee, await limits.in_force(work, "payments"))
+        except DomainError as refused:
+            if not keys.is_kept(refused):
+                raise
+            await idempotency.answer(work, [(claim, answers.said_no(refused))])
+            return refused
+        intent = rules.new_intent(command, work.ids.new(), work.now_ms, origin)
+        await store.insert(work, [intent])
+        work.emit(answers.event("payment.created", intent, command.actor))
+        await idempotency.answer(work, [(claim, answers.said(intent))])
+        return Answer(value=intent)
+
+    return _told(await db.transact(do))
+
+
+async def confirm(
+    db: Database, queue: Confirmations, rails: Rails, command: Confirm | Pay
+) -> Answer[Intent]:
+    """Pay: over `book` in one group commit, over a rail in two with the call between them.
+
+    A declined or refused payment raises; a payment whose rail gave no clear answer comes back in
+    `processing`, is asked about again by the job, and is never sent twice. A duplicate waits for
+    the first one up to WAIT_MS, then raises idempotency.still_running.
+    """
+    claim = answers.claim_of(command)  # a malformed key never costs a batch its turn
+    began = db.clock.monotonic_ms()
+    while True:
+        outcome = await queue.submit(command)
+        if isinstance(outcome, Answer):
+            return outcome
+        if isinstance(outcome, Sent):
+            rail = rails.by_method[outcome.attempt.method]
+            answer = await rail.authorize(landing.order(outcome))
+            return Answer(value=await landing.land(db, outcome.attempt.id, answer, rails.pace))
+        if outcome.attempt is not None:
+            return Answer(value=await landing.ask(db, rails, outcome.attempt))
+        found = await waiting.first_answer(db, claim, began)
+        if found is not None:
+            return _told(answers.replayed(found.answer))
+
+
+async def cancel(db: Database, command: Cancel) -> Answer[Intent]:
+    """End an intent that nobody has paid; the payee or its payer may. A repeat answers the same."""
+    claim = None if command.key is None else answers.claim_of(command)
+
+    async def do(work: Work) -> Answer[Intent] | DomainError:
+        if claim is not None:
+            [found] = await idempotency.claim(work, [claim])
+            if isinstance(found, Replay):
+                return answers.replayed(found.answer)
+            if isinstance(found, Mismatch):
+                raise keys.mismatch()
+        try:
+            said: Intent | DomainError = await _canceled(work, command)
+        except DomainError as refused:
+            if not keys.is_kept(refused):
+                raise
+            said = refused
+        if claim is not None:
+            kept = answers.said_no(said) if isinstance(said, DomainError) else answers.said(said)
+            await idempotency.answer(work, [(claim, kept)])
+        return said if isinstance(said, DomainError) else Answer(value=said)
+
+    return _told(await db.transact(do))
+
+
+async def _canceled(work: Work, command: Cancel) -> Intent:
+    """Nothing is written before the refusals: the key's row may be committed with one."""
+    found = (await store.lock(work, [command.intent])).get(command.intent)
+    found = rules.visible(found, command.actor)
+    if command.actor.party not in {found.payee, found.payer}:
+        raise rules.unknown_intent()
+    if found.state is State.CANCELED:
+        return found
+    done = rules.moved(found, State.CANCELED, work.now_ms)
+    await store.save(work, [done])
+    work.emit(answers.event("payment.canceled", done, command.actor))
+    return done
+
+
+def _told(outcome: Answer[Intent] | Repeated | DomainError) -> Answer[Intent]:
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome

@@ -1,0 +1,1 @@
+"""What happened, told to the merchants' own servers: signed, in order, again until they answer."""

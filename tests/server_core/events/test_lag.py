@@ -1,0 +1,56 @@
+"""How far behind: the numbers, and their Prometheus text."""
+
+from devices.clock import ManualClock
+from server_core.db.work import Database
+from server_core.events import cursors, lag
+from server_core.events.lag import Lag
+from tests.server_core.events.test_relay import emit, owner
+
+
+async def stand(db: Database, name: str, seq: int) -> None:
+    async with db.work() as work:
+        await cursors.hold(work, name)
+        await cursors.move(work, name, seq)
+
+
+async def read(db: Database) -> list[Lag]:
+    async with db.reader() as reader:
+        return await lag.read(reader)
+
+
+async def test_each_cursor_against_the_head(db: Database) -> None:
+    assert isinstance(db.clock, ManualClock)
+    await emit(db, 3)
+    db.clock.advance(700)
+    await emit(db, 2)
+    db.clock.advance(50)
+    for name, seq in (("a", 0), ("b", 3), ("c", 5)):
+        await stand(db, name, seq)
+    assert [(one.consumer, one.events, one.oldest_ms) for one in await read(db)] == [
+        ("a", 5, 750), ("b", 2, 50), ("c", 0, 0),
+    ]  # fmt: skip
+
+
+async def test_a_hole_is_lag_and_a_cursor_ahead_is_negative(
+    db: Database, database_url: str
+) -> None:
+    assert isinstance(db.clock, ManualClock)
+    await emit(db, 5)
+    db.clock.advance(40)
+    await stand(db, "a", 2)
+    await stand(db, "b", 9)
+    await owner(database_url, db.cell, "DELETE FROM event WHERE seq = 3")
+    assert [(one.events, one.oldest_ms) for one in await read(db)] == [(3, 40), (-4, 0)]
+
+
+def test_the_prometheus_text() -> None:
+    one = Lag(consumer='a"b\\', position=3, head=5, events=2, oldest_ms=1500)
+    text = lag.metrics([one], "cell0", 5)
+    assert text.endswith("\n")
+    lines = text.splitlines()
+    assert 'hundi_event_head{cell="cell0"} 5' in lines
+    labels = r'{cell="cell0",consumer="a\"b\\"}'
+    assert f"hundi_event_position{labels} 3" in lines
+    assert f"hundi_event_lag{labels} 2" in lines
+    assert f"hundi_event_lag_seconds{labels} 1.5" in lines
+    assert sum(line.startswith("# TYPE") for line in lines) == 4
