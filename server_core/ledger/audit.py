@@ -103,14 +103,17 @@ _HOLDS: Final = Pass(
         coalesce(sum(c.amount) FILTER (WHERE c.mode = 'post'), 0)::bigint AS posted,
         count(*) FILTER (WHERE c.mode IN ('void', 'expire') OR c.mode = 'post' AND c.final)
           AS ends,
-        max(c.recorded_at) FILTER (WHERE c.mode = 'post') AS last_post
+        max(c.recorded_at) FILTER (WHERE c.mode IN ('post', 'void')) AS last_end
       FROM transfer p LEFT JOIN transfer c ON c.pending_id = p.id AND c.result = 'created'
       WHERE p.mode = 'pending' AND p.result = 'created' GROUP BY p.id
     """,
     named="'transfer ' || id",
     laws=(
         ("a hold ends at most once and posts at most its amount", "ends > 1 OR posted > amount"),
-        ("nothing is posted at or after a hold's expiry", "last_post >= expires_at"),
+        (
+            "nothing is posted or voided at or after a hold's expiry",
+            "last_end >= expires_at",
+        ),
     ),
 )
 

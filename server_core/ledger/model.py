@@ -108,8 +108,8 @@ class Transfer:
     """One immutable movement from one account to another.
 
     `id` comes from the caller and is the idempotency key, for ever: derive it from purpose, owner,
-    attempt and leg. POST, VOID and EXPIRE name `pending_id` and leave the accounts None: they are
-    the pending transfer's; VOID and EXPIRE take the rest, so their amount is 0. `final` on a POST
+    attempt and leg. POST, VOID and EXPIRE name `pending_id`; accounts and ledger are the
+    pending transfer's, whatever they say; VOID and EXPIRE take the rest, so their amount is 0. `final` on a POST
     gives the rest back. `linked` chains it to the next one: all of a chain or nothing.
     `effective_at` (Unix ms) is the effective time, None for the recorded one; the recorded time
     is the Work's, or that of either account's last entry when that is later, so that it never

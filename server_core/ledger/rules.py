@@ -219,7 +219,7 @@ class _Book:
         """
         hold = self._known.holds.get(transfer.pending_id) if transfer.pending_id else None
         if hold is None:
-            return Result.PENDING_TRANSFER_NOT_FOUND
+            return self._no_hold(transfer.pending_id)
         first = hold.transfer
         if first.mode is not Mode.PENDING or first.debit is None or first.credit is None:
             return Result.PENDING_TRANSFER_NOT_PENDING
@@ -228,21 +228,28 @@ class _Book:
         taker, giver = self._known.accounts[first.debit], self._known.accounts[first.credit]
         at = max(self._now, taker.moved_at, giver.moved_at)
         due = first.expires_at is not None and at >= first.expires_at
-        if transfer.mode is Mode.EXPIRE and not due:
-            return Result.PENDING_TRANSFER_NOT_EXPIRED
-        if transfer.mode is Mode.POST:
-            if due:
-                return Result.PENDING_TRANSFER_EXPIRED
-            if transfer.amount > hold.remaining:
-                return Result.EXCEEDS_PENDING_TRANSFER_AMOUNT
+        if due != (transfer.mode is Mode.EXPIRE):
+            late = Result.PENDING_TRANSFER_EXPIRED
+            return late if due else Result.PENDING_TRANSFER_NOT_EXPIRED
+        if transfer.amount > hold.remaining:
+            return Result.EXCEEDS_PENDING_TRANSFER_AMOUNT
         return _Move(taker, giver, hold, at)
+
+    def _no_hold(self, named: UUID | None) -> Result:
+        """What is named may be a transfer of this very batch that holds nothing."""
+        seen = self._known.transfers.get(named) if named else None
+        if seen is not None and seen[1] is Result.CREATED:
+            return Result.PENDING_TRANSFER_NOT_PENDING
+        return Result.PENDING_TRANSFER_NOT_FOUND
 
     def _move(self, transfer: Transfer, move: _Move) -> None:
         taker, giver, hold, at = move
         pending, posted = 0, transfer.amount
         if hold is not None:
             first = hold.transfer
-            transfer = replace(transfer, debit=first.debit, credit=first.credit)
+            transfer = replace(
+                transfer, debit=first.debit, credit=first.credit, ledger=first.ledger
+            )
             pending = self._resolve(transfer, hold)
         elif transfer.mode is Mode.PENDING:
             pending, posted = posted, 0
@@ -295,7 +302,7 @@ def _check_limits(taker: Standing, giver: Standing, amount: int) -> Result | Non
 
 
 def same(one: Transfer, first: Transfer) -> bool:
-    """A repeat must say what the first said; a resolving transfer may leave the accounts out."""
+    """A repeat must say what the first said; accounts and ledger of what ends a hold are the hold's."""
     if one.mode in RESOLVING:
-        first = replace(first, debit=one.debit, credit=one.credit, linked=one.linked)
+        first = replace(first, debit=one.debit, credit=one.credit, ledger=one.ledger)
     return replace(first, linked=one.linked) == one

@@ -99,7 +99,19 @@ async def _read(work: Work, transfers: Sequence[Transfer]) -> Known:
         wanted.update(side for side in (first.debit, first.credit) if side)
     accounts = await store.lock_accounts(work, wanted)
     # What became of a hold is read after the lock: a statement sees what stood when it began.
-    return Known(accounts, await store.transfers(work, ids), await store.holds(work, pending))
+    holds = await store.holds(work, pending)
+    # A hold that was committed while we waited for the lock: its accounts are locked late, out of
+    # id order; a circle that this closes is found by PostgreSQL and the Work runs again.
+    late = {
+        side
+        for hold in holds.values()
+        for side in (hold.transfer.debit, hold.transfer.credit)
+        if side and side not in accounts
+    }
+    if late:
+        accounts |= await store.lock_accounts(work, late)
+        holds = await store.holds(work, pending)
+    return Known(accounts, await store.transfers(work, ids), holds)
 
 
 async def set_limits(

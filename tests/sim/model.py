@@ -198,7 +198,7 @@ class Book:
         first, result, _ = self.bound[asked.id]
         told = [getattr(asked, name) == getattr(first, name) for name in _SAID]
         if asked.mode not in ENDS:
-            told += [asked.debit == first.debit, asked.credit == first.credit]
+            told += [getattr(asked, name) == getattr(first, name) for name in _PLACE]
         if not all(told):
             return Answer(Result.EXISTS_WITH_DIFFERENT_FIELDS)
         if result is Result.CREATED:
@@ -249,13 +249,14 @@ class Book:
         yield ended is not None, _ALREADY.get(ended, Result.CREATED)
         at = self._when(hold, now)
         over = hold.expires_at is not None and at >= hold.expires_at
-        yield t.mode is Mode.POST and over, Result.PENDING_TRANSFER_EXPIRED
+        yield t.mode is not Mode.EXPIRE and over, Result.PENDING_TRANSFER_EXPIRED
         yield t.mode is Mode.EXPIRE and not over, Result.PENDING_TRANSFER_NOT_EXPIRED
         yield t.amount > self.remaining(hold.id), Result.EXCEEDS_PENDING_TRANSFER_AMOUNT
 
     def _accept(self, asked: Transfer, now: int) -> None:
         whose = self.bound[asked.pending_id][0] if asked.mode in ENDS else asked
-        full, at = replace(asked, debit=whose.debit, credit=whose.credit), self._when(whose, now)
+        full = replace(asked, debit=whose.debit, credit=whose.credit, ledger=whose.ledger)
+        at = self._when(whose, now)
         self.bound[asked.id] = (full, Result.CREATED, at)
         move = Move(full, full.debit, full.credit, at, (Totals(), Totals()))
         self._note(move)
@@ -284,8 +285,9 @@ class Book:
 
 _SIDES = ("debit", "credit")
 _PAYS = (Mode.SINGLE, Mode.POST)
+_PLACE = ("debit", "credit", "ledger")
 _SAID = (
-    "mode", "amount", "ledger", "code", "reference", "pending_id", "final", "expires_at",
+    "mode", "amount", "code", "reference", "pending_id", "final", "expires_at",
     "effective_at",
 )  # fmt: skip
 """What a repeat must say again; `linked` is about the batch, not about the transfer."""

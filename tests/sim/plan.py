@@ -15,9 +15,6 @@ BEGINS_MS = 1_790_000_000_000
 LEDGERS = {"INR": 2, "JPY": 0, "BHD": 3}
 """Three currencies with their decimals; money is whole minor units in all of them."""
 
-EXPIRING = ("INR",)
-"""Where holds expire: the expiry job writes its transfers in INR, whatever the hold is in."""
-
 
 class Plan:
     """One seed's world: its accounts, and its steps one after the other."""
@@ -225,7 +222,7 @@ class _Maker:
             ledger=debit.ledger,
             amount=amount,
             code=self._dice.pick(("", "fee")),
-            expires_at=self._plan.expiry(self._dice) if hold and debit.ledger in EXPIRING else None,
+            expires_at=self._plan.expiry(self._dice) if hold else None,
             effective_at=self._effective(),
         )
 
@@ -256,11 +253,8 @@ class _Maker:
         changes: list[dict[str, object]] = [
             {"amount": first.amount + 1}, {"code": "other"}, {"reference": "other"},
             {"final": not first.final}, {"expires_at": (first.expires_at or 0) + 1},
-            {"effective_at": 5}, {"credit": other}, {"debit": other},
+            {"effective_at": 5}, {"credit": other}, {"debit": other}, {"ledger": "XAU"},
         ]  # fmt: skip
         if first.mode in ENDS:
             changes += [{"pending_id": derived("sim", "nothing")}]
-        # An end that is not decided yet is taken in any ledger, which the auditor then finds.
-        if first.mode not in ENDS or first.id in self._stood.bound:
-            changes += [{"ledger": "XAU"}]
         return replace(first, **self._dice.pick(changes))

@@ -75,7 +75,9 @@ MUTANTS = (
         "expiry by the Work's time alone", RULES,
         "        at = max(self._now, taker.moved_at, giver.moved_at)\n", "        at = self._now\n",
     ),
-    Mutant("expiry before its time", RULES, "if transfer.mode is Mode.EXPIRE and not due:", "if False:"),
+    Mutant("expiry before its time", RULES, "if due != (transfer.mode is Mode.EXPIRE):", "if due and transfer.mode is not Mode.EXPIRE:"),
+    Mutant("void after expiry", RULES, "if due != (transfer.mode is Mode.EXPIRE):", "if due != (transfer.mode is Mode.EXPIRE) and transfer.mode is not Mode.VOID:"),
+    Mutant("an end in a ledger of its own", RULES, "debit=first.debit, credit=first.credit, ledger=first.ledger", "debit=first.debit, credit=first.credit"),
     Mutant(
         "a final post keeps the rest", RULES,
         "return -hold.remaining if ends else -transfer.amount", "return -transfer.amount",

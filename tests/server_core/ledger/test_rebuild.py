@@ -61,7 +61,9 @@ async def test_replaying_gives_what_was_posted(
     for n, (what, amount) in enumerate(steps):
         name = (salt, n, what, amount)
         if what == "single":
-            await post(db, Transfer(id=derived("one", name), debit=BANK, credit=SHOP, amount=amount))
+            await post(
+                db, Transfer(id=derived("one", name), debit=BANK, credit=SHOP, amount=amount)
+            )
         elif what == "hold":
             await post(db, hold(name, amount))
             holds.append(derived("hold", name))
