@@ -24,11 +24,11 @@ async def follow(db: Database, bus: Bus, position: int | None = None) -> None:
     while True:
         try:
             nudge = asyncio.Event()
-            async with db.listen(store.CHANNEL, nudge.set):
+            async with db.listen(store.CHANNEL, nudge.set) as lost:
                 if position is None:
                     async with db.reader() as reader:
                         position = await store.head(reader)
-                while True:
+                while not lost.is_set():
                     async with db.reader() as reader:
                         events = await store.after(reader, position, PAGE)
                     if events:

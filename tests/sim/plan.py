@@ -136,12 +136,7 @@ class _Maker:
 
     def __init__(self, plan: Plan, dice: Dice, book: Book, name: str, apart: bool) -> None:
         self._plan, self._dice, self._book, self._name = plan, dice, book, name
-        # Works that run at once end only holds that stood before: a batch that meets another's new hold
-        # in the middle of its reading fails with a KeyError, and its client must send it again.
-        # And what is no hold is named in a later step only: in its own step it would be
-        # "not found" in the same batch and "not pending" in the next one.
         self._stood = book.copy()
-        self._holds = self._stood if apart else book
         self._made = 0
         self._apart = apart
         self._sent: list[Transfer] = []
@@ -184,14 +179,14 @@ class _Maker:
         repeated = self._repeat()
         if repeated is not None:
             return repeated
-        holds = self._holds.open_holds()
+        holds = self._book.open_holds()
         if holds and self._dice.chance(3):
             return self._end(self._dice.pick(holds).id)
         ended = self._stood.ended_holds()
         if ended and self._dice.chance(15):
             return self._end(self._dice.pick(ended).id)
-        if self._stood.bound and self._dice.chance(12):
-            return self._end(self._dice.pick([*self._stood.bound, derived("sim", "nothing")]))
+        if self._book.bound and self._dice.chance(12):
+            return self._end(self._dice.pick([*self._book.bound, derived("sim", "nothing")]))
         return self._move()
 
     def _repeat(self) -> Transfer | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from devices.clock import ManualClock
+from devices.clock import ManualClock, SystemClock
 from server_core.db.batch import Batch
 from server_core.db.work import Database, Work
 from server_core.ids import derived
@@ -340,3 +340,59 @@ async def test_a_statement_tells_what_changed_newest_first(db: Database) -> None
         assert [(line.change, line.balance) for line in lines] == [(-20, 9_880), (-100, 9_900)]
         rest = await service.statement(reader, ALICE, before=lines[-1].version, limit=10)
         assert [(line.change, line.balance) for line in rest] == [(10_000, 10_000)]
+
+
+async def test_what_ends_a_hold_is_of_the_holds_own_ledger(db: Database) -> None:
+    """A caller, or the expiry job, need not know it, and cannot say another one."""
+    house, wallet = (account_id(code, "d", "KWD") for code in (Code.CLEARING, Code.WALLET))
+    async with db.work() as work:
+        await service.open_accounts(
+            work, [service.account(code, "d", "KWD") for code in (Code.CLEARING, Code.WALLET)]
+        )
+    more = {"mode": Mode.PENDING, "ledger": "KWD"}
+    await post(db, move("k1", house, wallet, 5, expires_at=db.clock.now_ms() + 5, **more))
+    await post(db, move("k2", house, wallet, 5, **more))
+    db.clock.advance(5)
+    async with db.work() as work:
+        assert await service.expire_due(work) == 1
+    assert await post(db, end("k3", "k2", Mode.POST, 5, ledger="XAU")) == [Result.CREATED]
+    assert await post(db, end("k3", "k2", Mode.POST, 5)) == [Result.EXISTS]
+
+
+async def test_nothing_is_voided_after_expiry(db: Database) -> None:
+    hold = move("h", ALICE, BOB, 5, mode=Mode.PENDING, expires_at=db.clock.now_ms() + 5)
+    await post(db, hold)
+    db.clock.advance(5)
+    assert await post(db, end("v", "h", Mode.VOID)) == [Result.PENDING_TRANSFER_EXPIRED]
+    assert await post(db, end("x", "h", Mode.EXPIRE)) == [Result.CREATED]
+
+
+async def test_what_is_no_hold_is_named_so_in_its_own_batch_too(db: Database) -> None:
+    assert await post(db, move("s", ALICE, BOB, 1), end("v", "s", Mode.VOID)) == [
+        Result.CREATED,
+        Result.PENDING_TRANSFER_NOT_PENDING,
+    ]
+
+
+async def test_a_hold_that_is_committed_while_its_post_waits_can_be_posted(db: Database) -> None:
+    """Its other account was not locked when the wait began: it is locked late, not forgotten."""
+    held = asyncio.Event()
+
+    async def make_hold() -> None:
+        async with db.work() as work:
+            await service.post(work, [move("h", CLEARING, ALICE, 5, mode=Mode.PENDING)])
+            held.set()
+            while not await waits_for_a_lock(db):
+                await SystemClock().sleep(0.01)
+
+    async def post_it() -> list[Result]:
+        await held.wait()
+        return await post(db, move("s", ALICE, BOB, 1), end("p", "h", Mode.POST, 5))
+
+    _, results = await asyncio.wait_for(asyncio.gather(make_hold(), post_it()), 20)
+    assert results == [Result.CREATED, Result.CREATED]
+
+
+async def waits_for_a_lock(db: Database) -> bool:
+    async with db.reader() as reader:
+        return bool(await reader.value("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"))
