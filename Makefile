@@ -56,6 +56,9 @@ demo: setup  ## the whole story in real processes: online, offline, double spend
 bench: setup  ## the figures, each against a baseline of the same run
 	@$(BIN)/python -m bench.run
 
+bench-ledger: setup  ## every figure of the ledger, its log and its webhooks; STORED=200000 for a quick one
+	@$(BIN)/python -m bench.ledger_run
+
 SEEDS ?= 500
 
 sim: setup  ## the ledger in SEEDS random worlds against a second model of it, every law after every step
