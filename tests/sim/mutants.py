@@ -126,7 +126,7 @@ def judge(mutant: Mutant, found: dict[str, object]) -> str | None:
 
 @click.command()
 @click.option("--only", default="", help="mutants whose name has this in it")
-@click.option("--seeds", default=100, show_default=True, help="at most so many worlds a mutant")
+@click.option("--seeds", default=300, show_default=True, help="at most so many worlds a mutant")
 @click.option("--steps", default=24, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="processes at once")
 @click.option("--play", default=None, hidden=True)
