@@ -46,7 +46,8 @@ async def _follow(job: Job, nudge: asyncio.Event) -> None:
         nudge.clear()
         if await _tick(job) == 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(nudge.wait(), job.period_s)
+                async with asyncio.timeout(job.period_s):
+                    await nudge.wait()
 
 
 async def _listen(db: Database, nudges: Sequence[asyncio.Event]) -> None:

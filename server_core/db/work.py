@@ -35,6 +35,7 @@ _AGAIN: Final = (
 )
 
 T = TypeVar("T")
+_LOCK: Final = "hashtextextended(current_schema() || ':' || $1, 0)"
 _BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """Every statement here reaches its rows by a key. A plan is cached, and one that was made while a
 table was small would scan it for ever; `snapshot`, which reads whole tables, turns these on again."""
@@ -100,18 +101,16 @@ class Work(Reader):
         status: str = await self._connection.execute(sql, *values)
         return int(status.rpartition(" ")[2]) if status[-1:].isdigit() else 0
 
-    async def try_lock(self, name: str) -> bool:
-        """Take the cell's advisory lock of that name until COMMIT, or say that another holds it.
+    async def lock(self, name: str) -> None:
+        """Wait for the cell's advisory lock of that name, and hold it until COMMIT.
 
         PostgreSQL's own are one space a database, in which two cells would stop each other.
         """
-        return bool(
-            await self.value(
-                "SELECT pg_try_advisory_xact_lock("
-                "hashtextextended(current_schema() || ':' || $1, 0))",
-                name,
-            )
-        )
+        await self.execute(f"SELECT pg_advisory_xact_lock({_LOCK})", name)
+
+    async def try_lock(self, name: str) -> bool:
+        """Take the lock that `lock` takes if it is free; False if another holds it."""
+        return bool(await self.value(f"SELECT pg_try_advisory_xact_lock({_LOCK})", name))
 
 
 Flush = Callable[[Work], Awaitable[None]]
@@ -182,7 +181,8 @@ class Database:
 
     async def close(self) -> None:
         try:
-            await asyncio.wait_for(self._pool.close(), 10)
+            async with asyncio.timeout(10):
+                await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
 
@@ -286,7 +286,8 @@ class Database:
 
 async def _roll_back(transaction: Any) -> None:
     try:
-        await asyncio.wait_for(transaction.rollback(), _FAREWELL_S)
+        async with asyncio.timeout(_FAREWELL_S):
+            await transaction.rollback()
     except LOST:
         return  # the server rolled it back when the connection broke
 

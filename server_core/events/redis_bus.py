@@ -4,6 +4,7 @@ Each entry has one field, `event`: a structured CloudEvent. The newest KEEP entr
 copy of the log. What reads it by `follow` has the same subscriptions as in the server's process.
 """
 
+import asyncio
 from typing import Any, Final
 
 import structlog
@@ -30,11 +31,15 @@ def stream_of(cell: str) -> str:
 
 
 def connect(url: str) -> Any:
-    """A client of redis://, rediss:// or unix://; it connects when it is first used."""
+    """A client of redis://, rediss:// or unix://; it connects when it is first used.
+
+    Every use of it stands in `asyncio.timeout`: its own time-out for a send is `asyncio.wait_for`,
+    which in Python 3.11 may lose a cancellation.
+    """
     return Redis.from_url(
         url,
         protocol=2,
-        socket_timeout=TIMEOUT_S,
+        socket_timeout=None,
         socket_connect_timeout=TIMEOUT_S,
         retry=None,  # the relay repeats, and the follower connects again, by themselves
         single_connection_client=False,
@@ -53,7 +58,8 @@ class RedisBus:
 
     async def ready(self) -> None:
         try:
-            await self._client.ping()
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._client.ping()
         except _GONE as error:
             raise unsent(self.name, str(error)) from error
 
@@ -62,7 +68,10 @@ class RedisBus:
         key = stream_of(self._cell)
         try:
             for start in range(0, len(events), _CHUNK):
-                async with self._client.pipeline(transaction=True) as pipeline:
+                async with (
+                    asyncio.timeout(TIMEOUT_S),
+                    self._client.pipeline(transaction=True) as pipeline,
+                ):
                     for event in events[start : start + _CHUNK]:
                         said = cloudevents.structured(event, self._cell)
                         pipeline.xadd(key, {"event": said}, maxlen=KEEP, approximate=True)
@@ -109,13 +118,16 @@ async def follow(url: str, cell: str, bus: InProcessBus, *, clock: Clock) -> Non
 
 async def _end(client: Any, key: str) -> tuple[str, int]:
     """The place and the number of the newest entry; of an empty stream its beginning."""
-    for entry, fields in await client.xrevrange(key, count=1):
+    async with asyncio.timeout(TIMEOUT_S):
+        newest = await client.xrevrange(key, count=1)
+    for entry, fields in newest:
         return entry.decode(), cloudevents.from_structured(fields[b"event"]).seq
     return "0-0", 0
 
 
 async def _read(client: Any, key: str, place: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """The entries after `place`, waiting a while for the first."""
-    found = await client.xread({key: place}, count=_CHUNK, block=_BLOCK_MS)
+    async with asyncio.timeout(TIMEOUT_S):
+        found = await client.xread({key: place}, count=_CHUNK, block=_BLOCK_MS)
     entries: list[tuple[bytes, dict[bytes, bytes]]] = found[0][1] if found else []
     return entries

@@ -36,7 +36,8 @@ async def follow(db: Database, bus: Bus, position: int | None = None) -> None:
                         await bus.publish(events)
                         continue
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(nudge.wait(), POLL_S)
+                        async with asyncio.timeout(POLL_S):
+                            await nudge.wait()
                     nudge.clear()
         except (DomainError, OSError) as error:
             _log.warning("tail.lost", error=str(error))

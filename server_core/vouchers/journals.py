@@ -96,10 +96,7 @@ async def knows_epoch(reader: Reader, terminal: bytes, epoch: bytes) -> bool:
 
 async def revoke(work: Work, aids: Iterable[bytes]) -> None:
     """One dense epoch an allowance; the lock keeps two Works from taking the same number."""
-    await work.execute(
-        "SELECT pg_advisory_xact_lock("
-        "hashtextextended('vouchers.revocation:' || current_schema(), 0))"
-    )
+    await work.lock("vouchers.revocation")
     await work.execute(
         "INSERT INTO revocation (epoch, aid) SELECT (SELECT coalesce(max(epoch), 0) FROM revocation)"
         " + row_number() OVER (ORDER BY u.aid), u.aid FROM unnest($1::bytea[]) AS u(aid)"

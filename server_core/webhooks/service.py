@@ -58,7 +58,7 @@ async def create(
         return await _told(work, fields, endpoint, said["number"])
     await parties.get(work, party)
     # One at a time for an owner, so that two at once do not both find room for the last.
-    await work.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"webhooks:{party}")
+    await work.lock(f"webhooks:{party}")
     if len(await store.of_owner(work, party)) >= MAX_ENDPOINTS:
         raise limited(
             "webhooks.too_many", f"at most {MAX_ENDPOINTS} endpoints", limit=MAX_ENDPOINTS
@@ -186,7 +186,7 @@ async def signing_keys(work: Work, fields: FieldKeys, entropy: Entropy) -> list[
     found = await store.keys(work)
     if found:
         return found
-    await work.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _KEYS_LOCK)
+    await work.lock(_KEYS_LOCK)
     return await store.keys(work) or [await _new_key(work, fields, entropy)]
 
 
@@ -194,7 +194,7 @@ async def rotate_key(work: Work, fields: FieldKeys, entropy: Entropy, actor: Act
     """A new ed25519 key for all endpoints; the old one signs beside it for 24 hours. Operators."""
     if actor.role is not Role.OPERATOR:
         raise denied("webhooks.role", "only an operator rotates the house's key")
-    await work.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", _KEYS_LOCK)
+    await work.lock(_KEYS_LOCK)
     if len(await store.keys(work)) > OLD_SECRETS:
         raise conflict("webhooks.keys_full", "too many keys sign already: wait until one is over")
     await store.retire_keys(work, rules.ends_at(work.now_ms))

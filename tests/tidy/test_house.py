@@ -56,6 +56,12 @@ def test_nothing_is_left_for_later(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|HACK|NotImplementedError)\b", path.read_text())
 
 
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_waits_are_bounded_by_timeout_alone(path: Path) -> None:
+    """`wait_for` of Python 3.11 may lose a cancellation: what awaits it then never stops."""
+    assert "wait_for(" not in path.read_text(), "use asyncio.timeout"
+
+
 def test_no_sql_names_a_schema() -> None:
     """A cell is a schema: SQL that names one would leave its cell. Migrations too run in each."""
     for path in SOURCES:

@@ -117,7 +117,8 @@ async def test_a_payment_from_bill_to_receipt(served) -> None:
     first = await served.post(by_hash)
     assert first.json()["data"]["confirmPayment"]["payment"]["state"] == "SUCCEEDED"
     assert (await served.post(by_hash)).content == first.content
-    reused = await served.mutate(CONFIRM, id=made["payment"]["id"][:-1] + "0", method="BOOK", idempotencyKey="pay-1")  # fmt: skip
+    other = known[:-1] + ("1" if known[-1] == "0" else "0")
+    reused = await served.mutate(CONFIRM, id=other, method="BOOK", idempotencyKey="pay-1")
     assert [one["code"] for one in reused["userErrors"]] == ["idempotency.key_reused"]
 
 

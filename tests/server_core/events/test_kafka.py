@@ -76,7 +76,7 @@ async def test_a_topic_that_is_missing_is_made(kafka: MockKafka) -> None:
 async def test_a_broker_that_is_away_is_unsent_and_later_sent_by_a_new_session(
     kafka: MockKafka,
 ) -> None:
-    bus = bus_to(kafka, deadline_ms=600)
+    bus = bus_to(kafka, deadline_ms=3000)
     await bus.publish(some(10))
     kafka.down()
     with pytest.raises(DomainError, match=r"events\.unsent.* of 5 confirmed"):

@@ -217,6 +217,29 @@ async def test_what_a_server_forgot_ends_the_subscriptions(forgetful: Server) ->
     assert reader.heard == []
 
 
+async def test_a_follower_stops_wherever_it_is_cancelled(server: Server) -> None:
+    clock = SystemClock()
+    for turns in range(1, 120):
+        task = asyncio.create_task(redis_bus.follow(server.url, "cell0", InProcessBus(), clock=clock))
+        for _ in range(turns % 40):
+            await clock.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1)
+        assert done, f"cancelled after {turns % 40} turns of the loop"
+
+
+async def test_a_server_that_froze(
+    server: Server, bus: RedisBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_bus, "TIMEOUT_S", 0.2)
+    await bus.publish(some(1))
+    server.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(DomainError, match=r"events\.unsent"):
+        await bus.publish(some(1))
+    server.process.send_signal(signal.SIGCONT)
+    await bus.publish(some(1))
+
+
 async def test_a_server_that_was_never_there(tmp_path: Path) -> None:
     bus = RedisBus(f"unix://{tmp_path}/none", cell="cell0")
     with pytest.raises(DomainError, match=r"events\.unsent"):
