@@ -220,7 +220,9 @@ async def test_what_a_server_forgot_ends_the_subscriptions(forgetful: Server) ->
 async def test_a_follower_stops_wherever_it_is_cancelled(server: Server) -> None:
     clock = SystemClock()
     for turns in range(1, 120):
-        task = asyncio.create_task(redis_bus.follow(server.url, "cell0", InProcessBus(), clock=clock))
+        task = asyncio.create_task(
+            redis_bus.follow(server.url, "cell0", InProcessBus(), clock=clock)
+        )
         for _ in range(turns % 40):
             await clock.sleep(0)
         task.cancel()
