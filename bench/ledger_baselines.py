@@ -56,7 +56,7 @@ async def orm_transfer(engine: AsyncEngine, move: Transfer, ids: Ids) -> None:
             TransferRow(
                 id=move.id, mode="single", result="created", debit=debit.id, credit=credit.id,
                 amount=move.amount, ledger="INR", code="", reference="", final=True, linked=False,
-                recorded_at=0,
+                debit_version=debit.version + 1, credit_version=credit.version + 1, recorded_at=0,
             )
         )  # fmt: skip
         debit.debits_posted += move.amount

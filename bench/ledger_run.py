@@ -210,8 +210,8 @@ async def main() -> bool:
             figures += await against_baselines(url, db, wallets)
             figures += await other_loads(url, db, wallets)
             async with db.snapshot() as reader:
-                if [one for one in await audit.findings(reader) if one.fatal]:
-                    raise RuntimeError("the books are wrong")
+                if wrong := [one for one in await audit.findings(reader) if one.fatal]:
+                    raise RuntimeError(f"the books are wrong: {wrong}")
     for measure in (relay.measure, webhooks.measure):
         async with cluster() as url:
             figures += await measure(url)

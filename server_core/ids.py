@@ -1,7 +1,8 @@
 """Ids: UUIDv7 that carry their cell, UUIDv8 derived from what they name, prefixed when public.
 
 Layout of a made id (RFC 9562 §5.7): 48 bits Unix ms, version, 12 random bits, variant, 10 bits of
-cell, 52 random bits. A derived id (§5.8) keeps the cell in the same place, so both route themselves.
+cell, 52 random bits. A derived id (§5.8) has in the same place the cell of what it is derived from, so
+both route themselves; derived from no id (the house's own accounts) it says 0 in every cell.
 """
 
 import hashlib
@@ -41,8 +42,12 @@ class Ids:
         ]
 
 
-def derived(purpose: str, *parts: object, cell: int = 0) -> UUID:
-    """The id that `purpose` and `parts` always give: a repeat names the same row."""
+def derived(purpose: str, *parts: object) -> UUID:
+    """The id that `purpose` and `parts` always give: a repeat names the same row.
+
+    Its cell is that of the first id among the parts.
+    """
+    cell = next((cell_of(part) for part in parts if isinstance(part, UUID)), 0)
     text = "\x1f".join((purpose, *(str(part) for part in parts)))
     digest = hashlib.sha256(text.encode()).digest()
     high = int.from_bytes(digest[:8]) & ~0xF000 | 0x8000

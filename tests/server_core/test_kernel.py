@@ -77,10 +77,14 @@ def test_made_ids_carry_time_version_and_cell(now_ms: int, cell: int, seed: int)
 
 
 @given(st.text(), st.text(), st.integers(0, 1023))
-def test_derived_ids_repeat_and_keep_their_cell(purpose: str, part: str, cell: int) -> None:
-    one = derived(purpose, part, cell=cell)
-    assert one == derived(purpose, part, cell=cell)
+def test_derived_ids_repeat_and_keep_the_cell_of_their_origin(
+    purpose: str, part: str, cell: int
+) -> None:
+    origin = Ids(ManualClock(0), SeededEntropy(1), cell).new()
+    one = derived(purpose, part, origin)
+    assert one == derived(purpose, part, origin)
     assert (one.version, cell_of(one)) == (8, cell)
+    assert cell_of(derived(purpose, part)) == 0
 
 
 def test_parts_cannot_run_into_each_other() -> None:
