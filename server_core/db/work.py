@@ -25,6 +25,8 @@ APP_ROLE: Final = "hundi_app"
 RETRIES: Final = 4
 STATEMENT_S: Final = 60
 """How long one statement may take, and so how long a host that froze under us is believed in."""
+_WHOLE_TABLE_S: Final = 6 * 3600
+"""The same of a snapshot's statement, which reads every row of a grown ledger."""
 _FAREWELL_S: Final = 2
 """How long a broken connection may take to be rolled back and put away: its caller waits."""
 _AGAIN: Final = (
@@ -61,25 +63,26 @@ class Emitted:
 class Reader:
     """Reads on one pooled connection. Each statement sees what was committed when it began."""
 
-    __slots__ = ("_connection", "now_ms")
+    __slots__ = ("_connection", "_limit_s", "now_ms")
 
-    def __init__(self, connection: Any, now_ms: int) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, now_ms: int, limit_s: int | None = None) -> None:
+        self._connection, self._limit_s = connection, limit_s
         self.now_ms = now_ms
 
     async def rows(self, sql: str, *values: object) -> list[Row]:
-        found: list[Row] = await self._connection.fetch(sql, *values)
+        found: list[Row] = await self._connection.fetch(sql, *values, timeout=self._limit_s)
         return found
 
     async def row(self, sql: str, *values: object) -> Row | None:
-        return await self._connection.fetchrow(sql, *values)
+        return await self._connection.fetchrow(sql, *values, timeout=self._limit_s)
 
     async def value(self, sql: str, *values: object) -> Any:
-        return await self._connection.fetchval(sql, *values)
+        return await self._connection.fetchval(sql, *values, timeout=self._limit_s)
 
     async def stream(self, sql: str, *values: object) -> AsyncIterator[Row]:
         """Rows as they come, a page in memory: for whole tables, on `snapshot`'s Reader only."""
-        async for row in self._connection.cursor(sql, *values, prefetch=2_000):
+        pages = self._connection.cursor(sql, *values, prefetch=2_000, timeout=self._limit_s)
+        async for row in pages:
             yield row
 
 
@@ -201,7 +204,7 @@ class Database:
             for name in _BY_KEY:
                 await connection.execute(f"SET LOCAL {name} = on")
             await connection.execute("SET LOCAL work_mem = '256MB'")
-            yield Reader(connection, self.clock.now_ms())
+            yield Reader(connection, self.clock.now_ms(), _WHOLE_TABLE_S)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:

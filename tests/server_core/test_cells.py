@@ -23,7 +23,7 @@ from server_core.idempotency import jobs as idempotency_jobs
 from server_core.idempotency import rules as idempotency_rules
 from server_core.idempotency import service as idempotency
 from server_core.idempotency.model import TTL_MS, Claim, Fresh, Replay
-from server_core.ids import cell_of
+from server_core.ids import cell_of, derived
 from server_core.ledger import jobs as ledger_jobs
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Mode, Result, Transfer, account_id

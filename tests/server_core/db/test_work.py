@@ -3,22 +3,43 @@
 import asyncpg
 import pytest
 
+from devices.clock import ManualClock
+from devices.entropy import SystemEntropy
+from server_core.db import work
 from server_core.db.work import Database
 from server_core.errors import DomainError
+from server_core.events import store as event_store
 
 
 async def test_a_killed_connection_is_unreachable_and_not_a_bug(
     db: Database, database_url: str
 ) -> None:
     async def die_half_way() -> None:
-        async with db.work() as work:
-            pid = await work.value("SELECT pg_backend_pid()")
+        async with db.work() as dying:
+            pid = await dying.value("SELECT pg_backend_pid()")
             owner = await asyncpg.connect(database_url)
             await owner.execute("SELECT pg_terminate_backend($1, 5000)", pid)
             await owner.close()
-            await work.value("SELECT 1")
+            await dying.value("SELECT 1")
 
     with pytest.raises(DomainError, match=r"db\.unreachable"):
         await die_half_way()
-    async with db.work() as work:
-        assert await work.value("SELECT 2") == 2
+    async with db.work() as next_one:
+        assert await next_one.value("SELECT 2") == 2
+
+
+async def test_a_snapshot_may_read_for_longer_than_a_command(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "STATEMENT_S", 0.2)
+    db = await Database.connect(
+        database_url, clock=ManualClock(0), entropy=SystemEntropy(), flush=event_store.flush
+    )
+    slow = "SELECT 1 FROM pg_sleep(0.5)"
+    async with db.snapshot() as reader:
+        assert await reader.value(slow) == 1
+        assert [row[0] async for row in reader.stream(slow)] == [1]
+    with pytest.raises(DomainError, match=r"db\.unreachable"):
+        async with db.reader() as reader:
+            await reader.value(slow)
+    await db.close()
