@@ -107,7 +107,7 @@ def order(sent: Sent) -> RailOrder:
         attempt=sent.attempt.id,
         amount_minor=sent.intent.amount,
         currency=sent.intent.currency,
-        payer_vpa=sent.attempt.payer_vpa or "",
+        instrument=sent.attempt.payer_vpa or "",
         payee_vpa=f"{sent.intent.payee.hex}@hundi",
         note=sent.intent.description,
     )

@@ -1,1 +1,1 @@
-"""The doors to other people's money systems: the port, the UPI adapter, when to ask again."""
+"""The doors to other people's money systems: the port, an adapter a rail, when to ask again."""

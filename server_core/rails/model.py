@@ -1,4 +1,4 @@
-"""The port of a payment rail: what may be asked of it, and the six answers that there are."""
+"""The port of a payment rail: what may be asked of it, and the eight answers that there are."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,9 +9,12 @@ from uuid import UUID
 class Outcome(StrEnum):
     """What is known after a call.
 
-    `succeeded`: the payer was debited and the payee credited. `declined`: refused, nothing moves.
+    `succeeded`: the payer was debited and the payee credited (of a refund: it was given back).
+    `authorized`: the money is set aside and not taken; only a rail that captures later says it.
+    `action`: nothing moves until the payer acts at `action_url`. `declined`: refused, nothing moves.
     `reversed`: it was debited and has been given back. `not_sent`: the request provably did not
-    leave, so that another rail may be tried at once; only `authorize` and `capture` answer it.
+    leave, so that another rail may be tried at once; only what moves money (`authorize`, `capture`,
+    `refund`) answers it.
     `not_found`: the rail never took the attempt AND from now on refuses it, so that nothing was
     and nothing can be debited. An adapter may answer it only for a rail that promises both (our
     sandbox does, by a tombstone); of any other rail it would be `unknown` until that rail's own
@@ -19,6 +22,8 @@ class Outcome(StrEnum):
     """
 
     SUCCEEDED = "succeeded"
+    AUTHORIZED = "authorized"
+    ACTION = "action"
     DECLINED = "declined"
     REVERSED = "reversed"
     NOT_SENT = "not_sent"
@@ -30,18 +35,36 @@ class Outcome(StrEnum):
 class RailOrder:
     """One debit to ask for. `attempt` is the rail's idempotency key: one attempt, one debit.
 
-    `payer_vpa` names the payer's instrument, `payee_vpa` where the money goes; `mcc` is the
-    payee's ISO 18245 category, "0000" for a person.
+    `instrument` is what the payer pays with: the VPA over UPI, the card's token, the bank's code.
+    `payee_vpa` says where the money goes; `mcc` is the payee's ISO 18245 category, "0000" for a
+    person. `capture` False only sets the money aside, on a rail whose traits say that it can.
     """
 
     attempt: UUID
     amount_minor: int
     currency: str
-    payer_vpa: str
+    instrument: str
     payee_vpa: str
     payee_name: str = ""
     mcc: str = "0000"
     note: str = ""
+    capture: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RailRefund:
+    """Money to give back of a debit. `refund` is the rail's idempotency key: one id, one refund.
+
+    `debit` is the rail's own id of the debit where that is not the attempt's: when the payer's own
+    app made it from a link.
+    """
+
+    refund: UUID
+    attempt: UUID
+    amount_minor: int
+    currency: str
+    note: str = ""
+    debit: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +72,14 @@ class RailAnswer:
     """What came of one call.
 
     `code` is the rail's own, verbatim, or None when nothing readable came back; `rail_reference`
-    is its reference of the debit (over UPI the RRN, 12 digits). `asked_at_ms` is Unix ms.
+    is its reference of the debit (over UPI the RRN, 12 digits). `action_url` is where the payer
+    must act, with `action` alone. `asked_at_ms` is Unix ms.
     """
 
     outcome: Outcome
     code: str | None = None
     rail_reference: str | None = None
+    action_url: str | None = None
     asked_at_ms: int = 0
     latency_ms: int = 0
 
@@ -62,25 +87,39 @@ class RailAnswer:
 class Rail(Protocol):
     """A rail. A refusal or a failure is an answer, never an exception; only cancellation escapes.
 
-    Every call may be repeated with the same attempt: it names one debit for ever. `status` and
-    `reverse` never answer `not_sent`: that they did not leave says nothing about the debit.
+    Every call may be repeated with the same id: an attempt names one debit for ever, a capture and
+    a refund one movement each. `status`, `reverse` and `refund_status` never answer `not_sent`:
+    that they did not leave says nothing about the money.
     """
 
     @property
     def name(self) -> str: ...
 
     async def authorize(self, order: RailOrder) -> RailAnswer:
-        """Debit the payer, or on a two-step rail set the money aside."""
+        """Debit the payer, or set the money aside (`capture` False), or say where the payer acts."""
         ...
 
-    async def capture(self, attempt: UUID, amount_minor: int) -> RailAnswer:
-        """Take what was set aside; on a rail of one step, say what became of the debit."""
+    async def capture(
+        self, attempt: UUID, capture: UUID, amount_minor: int, *, final: bool = False
+    ) -> RailAnswer:
+        """Take of what was set aside; `final` lets go of the rest.
+
+        A rail of one step says what became of the debit.
+        """
         ...
 
     async def reverse(self, attempt: UUID) -> RailAnswer:
-        """Give a debit back: `reversed`, or why there is nothing to give back."""
+        """Give all back, debited or set aside: `reversed`, or why there is nothing to give back."""
         ...
 
     async def status(self, attempt: UUID) -> RailAnswer:
         """What became of the attempt."""
+        ...
+
+    async def refund(self, refund: RailRefund) -> RailAnswer:
+        """Give back, in whole or in part, what was debited."""
+        ...
+
+    async def refund_status(self, refund: UUID, attempt: UUID) -> RailAnswer:
+        """What became of the refund of that attempt."""
         ...

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
+from server_core.rails.traits import TRAITS
+
 
 class Reason(StrEnum):
     """Why the router chose as it did; kept with the attempt, so that it can be explained."""
@@ -25,17 +27,13 @@ class Route:
     reason: Reason
 
 
-CURRENCIES: dict[str, frozenset[str]] = {"upi": frozenset({"INR"})}
-"""What each rail carries (UPI: `cu` of the linking specification is INR alone)."""
-
-
 def choose(method: str, currency: str, connected: Collection[str]) -> Route:
     """The way for a payment by `method`; never raises: that there is none is a decision too."""
     if method == "book":
         return Route(method=method, rail=None, possible=True, reason=Reason.ON_US)
-    if method not in CURRENCIES:
+    if method not in TRAITS:
         return Route(method=method, rail=None, possible=False, reason=Reason.UNKNOWN_METHOD)
-    if currency not in CURRENCIES[method]:
+    if currency not in TRAITS[method].currencies:
         return Route(method=method, rail=method, possible=False, reason=Reason.CURRENCY)
     if method not in connected:
         return Route(method=method, rail=method, possible=False, reason=Reason.NOT_CONNECTED)

@@ -10,9 +10,12 @@ LANDS: Final[dict[Outcome, str]] = {
     Outcome.REVERSED: "reversed",
     Outcome.NOT_SENT: "not_sent",
     Outcome.NOT_FOUND: "not_sent",
+    Outcome.AUTHORIZED: "unknown",
+    Outcome.ACTION: "unknown",
     Outcome.UNKNOWN: "unknown",
 }
-"""The state an attempt ends in. What the rail never took, and never will, was never sent."""
+"""The state an attempt ends in. What the rail never took, and never will, was never sent. What is
+only set aside, or waits for the payer, has not ended: it is asked about as an unknown one is."""
 
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND

@@ -1,1 +1,1 @@
-"""upi-core's sandbox: a switch in a process of its own, with seeded latencies and faults."""
+"""upi-core's sandbox: switch, cards and banks in a process of their own, with seeded latencies and faults."""

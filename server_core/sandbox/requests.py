@@ -1,19 +1,20 @@
 """Reads what callers send: a well-formed request, or a refusal with a name, never a crash."""
 
+import ipaddress
 import json
 import re
-from dataclasses import fields, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from server_core.money import MAX_MINOR
-from server_core.sandbox.model import FOR_EVER, Behaviour, Order, Refusal
+from server_core.sandbox.model import FOR_EVER, Behaviour, Refusal
 
-_TXN_ID: Final = re.compile(r"[A-Za-z0-9]{35}")
-_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,255}@[A-Za-z][A-Za-z0-9]{1,63}")
+ID: Final = re.compile(r"[A-Za-z0-9]{35}")
 _MCC: Final = re.compile(r"[0-9]{4}")
-_CODE: Final = re.compile(r"[A-Z0-9]{2,4}")
-_REQUIRED: Final = frozenset({"txn_id", "amount_minor", "currency", "payer_vpa", "payee_vpa"})
-_OPTIONAL: Final = frozenset({"payee_name", "mcc", "note"})
+CURRENCY: Final = re.compile(r"[A-Z]{3}")
+_UNFIT: Final = re.compile(r"[\ud800-\udfff\x00-\x1f]")
 MAX_NAME: Final = 99
 MAX_NOTE: Final = 50
 MAX_BODY: Final = 16_384
@@ -24,114 +25,158 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     try:
         said = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise _bad("upi.body", "the body must be one JSON object in UTF-8, names once") from None
+        raise Refusal(
+            400, "upi.body", "the body must be one JSON object in UTF-8, names once"
+        ) from None
     if not isinstance(said, dict):
-        raise _bad("upi.body", "the body must be a JSON object")
+        raise Refusal(400, "upi.body", "the body must be a JSON object")
     return said
 
 
-def parse_txn_id(value: object) -> str:
-    if not isinstance(value, str) or not _TXN_ID.fullmatch(value):
-        raise _bad("upi.txn_id", "txn_id must be 35 letters and digits")
+def parse_id(value: object, door: str, name: str) -> str:
+    """35 letters and digits, as UPI wants them and the other doors too; raises `door.name`."""
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise Refusal(400, f"{door}.{name}", f"{name} must be 35 letters and digits")
     return value
 
 
-def parse_order(said: dict[str, Any]) -> Order:
-    """The order of a pay request, whose `txn_id` has been read already."""
-    txn_id = parse_txn_id(said.get("txn_id"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """The members of one request at one door; each reader raises `door.reason` with `about`."""
 
-    def require(ok: bool, code: str, message: str) -> None:
-        if not ok:
-            raise _bad(code, message, txn_id)
+    said: dict[str, Any]
+    door: str
+    about: dict[str, str]
 
-    for name in sorted(_REQUIRED - said.keys()):
-        require(False, "upi.field", f"{name} is missing")
-    require(said.keys() <= _REQUIRED | _OPTIONAL, "upi.field", "a field is not known")
-    amount = said["amount_minor"]
-    require(
-        type(amount) is int and 1 <= amount <= MAX_MINOR,
-        "upi.amount",
-        f"amount_minor must be a whole number of paise from 1 to {MAX_MINOR}",
-    )
-    require(said["currency"] == "INR", "upi.currency", "currency must be INR")
-    for name in ("payer_vpa", "payee_vpa"):
-        vpa = said[name]
-        require(
-            isinstance(vpa, str) and _VPA.fullmatch(vpa) is not None,
-            "upi.vpa",
-            f"{name} must be an address such as name@bank",
+    def only(self, required: Collection[str], optional: Collection[str] = ()) -> None:
+        for name in required:
+            self.require(name in self.said, "field", f"{name} is missing")
+        known = {*required, *optional}
+        self.require(self.said.keys() <= known, "field", "a field is not known")
+
+    def amount(self, most: int = MAX_MINOR) -> int:
+        value = self.said["amount_minor"]
+        self.require(
+            type(value) is int and 1 <= value <= most,
+            "amount",
+            f"amount_minor must be a whole number of minor units from 1 to {most}",
         )
-    name, note, mcc = said.get("payee_name", ""), said.get("note", ""), said.get("mcc", "0000")
-    require(_is_text(name, MAX_NAME), "upi.payee_name", f"at most {MAX_NAME} characters")
-    require(_is_text(note, MAX_NOTE), "upi.note", f"at most {MAX_NOTE} characters")
-    require(
-        isinstance(mcc, str) and _MCC.fullmatch(mcc) is not None, "upi.mcc", "mcc must be 4 digits"
-    )
-    return Order(
-        txn_id=txn_id,
-        amount_minor=amount,
-        currency="INR",
-        payer_vpa=said["payer_vpa"],
-        payee_vpa=said["payee_vpa"],
-        payee_name=name,
-        mcc=mcc,
-        note=note,
-    )
+        return int(value)
+
+    def currency(self, known: Collection[str]) -> str:
+        value = self.said["currency"]
+        message = f"currency must be {' or '.join(sorted(known))}"
+        self.require(isinstance(value, str) and value in known, "currency", message)
+        return str(value)
+
+    def shaped(self, name: str, form: re.Pattern[str], reason: str, shape: str) -> str:
+        value = self.said[name]
+        fits = isinstance(value, str) and form.fullmatch(value) is not None
+        self.require(fits, reason, f"{name} must be {shape}")
+        return str(value)
+
+    def text(self, name: str, longest: int) -> str:
+        value = self.said.get(name, "")
+        self.require(_is_text(value, longest), name, f"at most {longest} characters")
+        return str(value)
+
+    def mcc(self) -> str:
+        value = self.said.get("mcc", "0000")
+        fits = isinstance(value, str) and _MCC.fullmatch(value) is not None
+        self.require(fits, "mcc", "mcc must be 4 digits")
+        return str(value)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.said.get(name, default)
+        self.require(type(value) is bool, name, f"{name} must be true or false")
+        return bool(value)
+
+    def require(self, ok: bool, reason: str, message: str) -> None:
+        if not ok:
+            raise Refusal(400, f"{self.door}.{reason}", message, self.about)
 
 
-def parse_reversal(said: dict[str, Any]) -> str:
-    txn_id = parse_txn_id(said.get("txn_id"))
-    if said.keys() != {"txn_id"}:
-        raise _bad("upi.field", "only txn_id is expected", txn_id)
-    return txn_id
+_NUMBERS: Final = (
+    ("latency_median_ms", 0, 60_000),
+    ("hold_ms", 0, 600_000),
+    ("seed", 0, FOR_EVER),
+    ("brownout_factor", 1, 1_000),
+    ("action_ms", 1, 86_400_000),
+    ("callback_delay_ms", 0, 600_000),
+    ("callback_duplicates", 0, 5),
+)
+_RATES: Final = (
+    "decline_rate",
+    "unknown_rate",
+    "brownout_rate",
+    "callback_loss_rate",
+    "callback_contradict_rate",
+)
 
 
 def parse_behaviour(said: dict[str, Any], now: Behaviour) -> Behaviour:
     """`now` with what was sent in its place; raises upi.behaviour and changes nothing."""
-    if not said.keys() <= {field.name for field in fields(Behaviour)}:
-        raise _bad("upi.behaviour", "a field is not known")
-    for name, most in (("latency_median_ms", 60_000), ("hold_ms", 600_000), ("seed", FOR_EVER)):
+
+    def require(ok: bool, message: str) -> None:
+        if not ok:
+            raise Refusal(400, "upi.behaviour", message)
+
+    require(said.keys() <= {field.name for field in fields(Behaviour)}, "a field is not known")
+    for name, least, most in _NUMBERS:
+        value = said.get(name, least)
+        require(
+            type(value) is int and least <= value <= most,
+            f"{name} must be a whole number from {least} to {most}",
+        )
+    for name in _RATES:
         value = said.get(name, 0)
-        if type(value) is not int or not 0 <= value <= most:
-            raise _bad("upi.behaviour", f"{name} must be a whole number from 0 to {most}")
-    for name in ("decline_rate", "unknown_rate"):
-        value = said.get(name, 0)
-        if type(value) not in {int, float} or not 0 <= value <= 1:
-            raise _bad("upi.behaviour", f"{name} must be a part of 1")
-    if type(said.get("outage", False)) is not bool:
-        raise _bad("upi.behaviour", "outage must be true or false")
+        require(type(value) in {int, float} and 0 <= value <= 1, f"{name} must be a part of 1")
+    require(type(said.get("outage", False)) is bool, "outage must be true or false")
+    require(
+        _is_on_this_machine(said.get("callback_url", "")),
+        "callback_url must be empty or http://127.0.0.1:PORT/… or http://[::1]:PORT/…",
+    )
     then = replace(now, **said)
-    if then.decline_rate + then.unknown_rate > 1:
-        raise _bad("upi.behaviour", "the rates together must not exceed 1")
+    require(then.decline_rate + then.unknown_rate <= 1, "the rates together must not exceed 1")
     return then
 
 
-def parse_steering(said: dict[str, Any]) -> tuple[str, int]:
-    """What a known transaction's status shall say, and after how many asks."""
-    code, asks = said.get("code"), said.get("asks", 0)
+def parse_steering(said: dict[str, Any], code: re.Pattern[str], door: str) -> tuple[str, int]:
+    """What a known order's status shall say, and after how many asks."""
+    then, asks = said.get("code"), said.get("asks", 0)
     if (
         not said.keys() <= {"code", "asks"}
-        or not isinstance(code, str)
-        or not _CODE.fullmatch(code)
+        or not isinstance(then, str)
+        or not code.fullmatch(then)
         or type(asks) is not int
         or not 0 <= asks <= FOR_EVER
     ):
-        raise _bad("upi.steering", 'expected {"code": "00", "asks": 0}')
-    return code, asks
+        raise Refusal(400, f"{door}.steering", 'expected {"code": "00", "asks": 0}')
+    return then, asks
+
+
+def _is_on_this_machine(url: object) -> bool:
+    if url == "":
+        return True
+    if not isinstance(url, str) or len(url) > 200 or not url.isascii() or _UNFIT.search(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme == "http"
+            and parts.username is None
+            and parts.port != 0
+            and ipaddress.ip_address(parts.hostname or "").is_loopback
+        )
+    except ValueError:
+        return False
 
 
 def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest and not _LONE.search(value)
+    return isinstance(value, str) and len(value) <= longest and not _UNFIT.search(value)
 
 
-_LONE: Final = re.compile(r"[\ud800-\udfff\x00-\x1f]")
-
-
-def _bad(code: str, message: str, txn_id: str | None = None) -> Refusal:
-    return Refusal(400, code, message, txn_id)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")

@@ -21,8 +21,9 @@ from server_core.payments.model import (
     Rails,
     State,
 )
+from server_core.rails.calls import RailSettings
 from server_core.rails.model import Outcome, RailAnswer
-from server_core.rails.upi import UpiRail, UpiSettings
+from server_core.rails.upi import UpiRail
 from tests.server_core.sandbox.running import sandbox
 
 UPI = frozenset({Method.UPI})
@@ -127,7 +128,7 @@ class TestOneBatch:
 @pytest.fixture
 async def rails(world):
     with sandbox() as address:
-        quick = UpiSettings(authorize_s=5, status_s=2, reverse_s=2)
+        quick = RailSettings(authorize_s=5, rest_s=2)
         async with UpiRail.connect(address, clock=world.db.clock, settings=quick) as upi:
             yield Rails(by_method={Method.UPI: upi})
 

@@ -20,11 +20,12 @@ from server_core.payments.model import (
     Rails,
     State,
 )
-from server_core.rails.upi import UpiRail, UpiSettings
+from server_core.rails.calls import RailSettings
+from server_core.rails.upi import UpiRail
 from tests.server_core.sandbox.running import sandbox
 
 CLEARING = account_id(Code.CLEARING, Method.UPI, "INR")
-QUICK = UpiSettings(authorize_s=0.4, status_s=2, reverse_s=2)
+QUICK = RailSettings(authorize_s=0.4, rest_s=2)
 
 
 @pytest.fixture

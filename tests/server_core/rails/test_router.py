@@ -10,7 +10,10 @@ from server_core.rails.router import Reason, choose
         ("upi", "INR", ("upi",), "upi", True, Reason.NAMED_BY_PAYER),
         ("upi", "USD", ("upi",), "upi", False, Reason.CURRENCY),
         ("upi", "INR", (), "upi", False, Reason.NOT_CONNECTED),
-        ("card", "INR", ("upi",), None, False, Reason.UNKNOWN_METHOD),
+        ("card", "USD", ("upi", "card"), "card", True, Reason.NAMED_BY_PAYER),
+        ("card", "INR", ("upi",), "card", False, Reason.NOT_CONNECTED),
+        ("netbanking", "USD", ("netbanking",), "netbanking", False, Reason.CURRENCY),
+        ("cheque", "INR", ("upi",), None, False, Reason.UNKNOWN_METHOD),
     ],
 )
 def test_the_choice_and_its_reason(

@@ -92,10 +92,19 @@ def test_the_time_to_ask_is_over_before_the_next_calendar_day_ends():
     + [(code, Outcome.UNKNOWN) for code in ["QQ", "", "0", "000", "z9"]],
 )
 def test_codes_mean_what_the_table_says(code: str, outcome: Outcome):
-    assert codes.meaning(code) is outcome
+    assert codes.UPI.meaning(code) is outcome
 
 
-def test_no_code_means_two_things():
-    assert not codes.SUCCEEDED & codes.DECLINED
-    assert not codes.SUCCEEDED & codes.UNKNOWN
-    assert not codes.DECLINED & codes.UNKNOWN
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [("00", Outcome.SUCCEEDED)]
+    + [(code, Outcome.DECLINED) for code in ["05", "51", "54", "61", "62", "14"]]
+    + [(code, Outcome.UNKNOWN) for code in ["91", "96", "68", "09", "94", "99", "", "Z9"]],
+)
+def test_card_codes_are_iso_8583_s(code: str, outcome: Outcome):
+    assert codes.CARD.meaning(code) is outcome
+
+
+@pytest.mark.parametrize("table", [codes.UPI, codes.CARD, codes.NETBANKING])
+def test_every_code_has_its_form_and_a_meaning(table: codes.Codes):
+    assert all(table.form.fullmatch(code) and text for code, (_, text) in table.known.items())

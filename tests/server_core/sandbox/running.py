@@ -15,11 +15,15 @@ PROMPT = Behaviour(latency_median_ms=0)
 
 @contextmanager
 def sandbox(
-    behaviour: Behaviour = PROMPT, *, path: Path | None = None, clock: Clock | None = None
+    behaviour: Behaviour = PROMPT,
+    *,
+    path: Path | None = None,
+    clock: Clock | None = None,
+    callback_key: bytes | None = None,
 ) -> Iterator[str]:
     """Its address; stopped, and waited for, after."""
     ready: queue.Queue[str] = queue.Queue()
-    app = create_app(behaviour=behaviour, state_path=path, clock=clock)
+    app = create_app(behaviour=behaviour, state_path=path, clock=clock, callback_key=callback_key)
     server, listening = make_server(app, "127.0.0.1", 0, ready=ready.put)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from devices.clock import ManualClock
+from server_core.sandbox.dialects import UPI
 from server_core.sandbox.model import Behaviour
-from server_core.sandbox.rules import HELP
-from server_core.sandbox.switch import Switch
+from server_core.sandbox.rules import help_for
+from server_core.sandbox.store import Store
 from tests.server_core.sandbox.running import PROMPT, sandbox
 
 ROOT = Path(__file__).parents[3]
@@ -117,7 +117,7 @@ def test_one_id_sent_at_once_by_many_is_one_debit(client: httpx.Client):
 
 
 def test_help_says_what_steers(client: httpx.Client):
-    assert client.get("/upi/admin/help").json() == HELP
+    assert client.get("/upi/admin/help").json() == help_for(UPI)
 
 
 def test_behaviour_is_steered_and_an_outage_spares_health_and_admin(client: httpx.Client):
@@ -183,7 +183,7 @@ def test_the_process_stops_and_its_debits_outlive_it(tmp_path: Path, how: signal
 
 def test_one_file_is_one_switch(tmp_path: Path):
     path = tmp_path / "upi.db"
-    second = Switch(behaviour=PROMPT, clock=ManualClock(0), path=path)
+    second = Store(path)
     with sandbox(path=path), pytest.raises(sqlite3.OperationalError, match="locked"):
         second.open()
     second.open()

@@ -1,11 +1,16 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devices.clock import ManualClock
 from server_core.sandbox import requests
-from server_core.sandbox.model import Behaviour, Refusal
+from server_core.sandbox.line import Line
+from server_core.sandbox.model import Behaviour, Order, Refusal
+from server_core.sandbox.store import Store
+from server_core.sandbox.upi import UpiDesk
 
 GOOD = {
     "txn_id": "HUN" + "A" * 32,
@@ -19,9 +24,18 @@ GOOD = {
 }
 
 
+def parse_order(said: dict[str, Any]) -> Order:
+    def nobody_hears(kind: str, outcome: dict[str, Any]) -> None:
+        raise AssertionError
+
+    desk = UpiDesk(Line(Behaviour(), ManualClock(0)), Store(), nobody_hears)
+    return desk._parse(requests.parse_id(said.get("txn_id"), "upi", "txn_id"), said)
+
+
 def test_a_good_order_is_read_as_it_stands():
-    order = requests.parse_order(requests.parse_object(json.dumps(GOOD).encode()))
-    assert {name: getattr(order, name) for name in GOOD} == GOOD
+    order = parse_order(requests.parse_object(json.dumps(GOOD).encode()))
+    assert order.said | {"txn_id": order.id, "amount_minor": order.amount_minor} == GOOD
+    assert order.word == "asha"
 
 
 BAD = [
@@ -55,14 +69,14 @@ BAD = [
 @pytest.mark.parametrize(("name", "value", "code"), BAD)
 def test_a_bad_field_is_refused_by_name(name: str, value: object, code: str):
     with pytest.raises(Refusal) as refused:
-        requests.parse_order(GOOD | {name: value})
+        parse_order(GOOD | {name: value})
     assert (refused.value.status, refused.value.code) == (400, code)
 
 
 @pytest.mark.parametrize("name", ["txn_id", "amount_minor", "currency", "payer_vpa", "payee_vpa"])
 def test_a_missing_field_is_refused(name: str):
     with pytest.raises(Refusal):
-        requests.parse_order({key: value for key, value in GOOD.items() if key != name})
+        parse_order({key: value for key, value in GOOD.items() if key != name})
 
 
 @pytest.mark.parametrize(
@@ -97,7 +111,7 @@ _JSON = st.recursive(
 def test_no_object_is_worse_than_refused(said: dict[str, object], over: dict[str, object]):
     refused = None
     try:
-        order = requests.parse_order(over | said)
+        order = parse_order(over | said)
     except Refusal as error:
         refused = error.status
     assert refused == 400 if refused else 1 <= order.amount_minor < 2**53
@@ -118,6 +132,17 @@ def test_no_object_is_worse_than_refused(said: dict[str, object], over: dict[str
         {"decline_rate": 0.6, "unknown_rate": 0.6},
         {"outage": 1},
         {"mood": "bad"},
+        {"brownout_rate": 2},
+        {"brownout_factor": 0},
+        {"callback_duplicates": 6},
+        {"callback_url": None},
+        {"callback_url": "https://127.0.0.1/x"},
+        {"callback_url": "http://localhost:80/x"},
+        {"callback_url": "http://10.0.0.1/x"},
+        {"callback_url": "http://127.0.0.1@evil.example/x"},
+        {"callback_url": "http://u@127.0.0.1/x"},
+        {"callback_url": "http://127.0.0.1:x/"},
+        {"callback_url": "http://127.1/"},
     ],
 )
 def test_bad_behaviour_is_refused(said: dict[str, object]):
