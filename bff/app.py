@@ -9,7 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
-from bff.rest import payments, webhooks
+from bff.rest import payments, refunds, webhooks
 from bff.routes import edge, graphql, health, metrics, sessions
 from server_core.app import Core
 
@@ -33,6 +33,7 @@ def create_app(core: Core) -> Litestar:
             sessions.end,
             *edge.routes(),
             *payments.routes(),
+            *refunds.routes(),
             *webhooks.routes(),
             *graphql.routes(core),
         ],

@@ -18,6 +18,8 @@ from server_core.parties.model import Party
 from server_core.payments import service as payments
 from server_core.payments.confirming import Confirmations
 from server_core.payments.model import Attempt, Rails
+from server_core.refunds import service as refunds
+from server_core.refunds.model import Refund
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ class Context:
     batched: bool = True
     _parties: "DataLoader[UUID, Party] | None" = field(default=None, init=False)
     _attempts: "DataLoader[UUID, list[Attempt]] | None" = field(default=None, init=False)
+    _refunds: "DataLoader[UUID, list[Refund]] | None" = field(default=None, init=False)
 
     @property
     def party(self) -> UUID:
@@ -60,6 +63,13 @@ class Context:
             self._attempts = DataLoader(self._read_attempts)
         return await self._attempts.load(intent)
 
+    async def refunds_of(self, intent: UUID) -> list[Refund]:
+        if not self.batched:
+            return _one(await self._read_refunds([intent]))
+        if self._refunds is None:
+            self._refunds = DataLoader(self._read_refunds)
+        return await self._refunds.load(intent)
+
     async def _read_parties(self, ids: list[UUID]) -> Sequence[Party | BaseException]:
         async with self.db.reader() as reader:
             found = await parties.get_many(reader, ids)
@@ -69,6 +79,11 @@ class Context:
         async with self.db.reader() as reader:
             found = await payments.attempts_of(reader, self.actor, ids)
         return [found.get(one, []) for one in ids]
+
+    async def _read_refunds(self, ids: list[UUID]) -> Sequence[list[Refund] | BaseException]:
+        async with self.db.reader() as reader:
+            found = await refunds.of_intents(reader, self.actor, ids)
+        return [found[one] for one in ids]
 
 
 Info = strawberry.Info[Context, None]

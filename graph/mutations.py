@@ -8,12 +8,24 @@ import strawberry
 from graph.context import Context, Info
 from graph.money import MinorUnits
 from graph.payments import Payment
+from graph.refunds import Refund
 from graph.refusals import UserError, user_error
 from server_core.errors import DomainError, Kind
 from server_core.ids import parse
 from server_core.money import parse_minor
 from server_core.payments import service as payments
-from server_core.payments.model import LIFE_MS, Confirm, Create, Intent, Method, Purpose
+from server_core.payments.model import (
+    LIFE_MS,
+    Capture,
+    CaptureMethod,
+    Confirm,
+    Create,
+    Intent,
+    Method,
+    Purpose,
+)
+from server_core.refunds import service as refunds
+from server_core.refunds.model import Ask, Reason
 
 _KEY = "One per payment you mean: 1 to 255 visible ASCII characters, the same on every retry."
 
@@ -28,6 +40,7 @@ class CreatePaymentInput:
     expires_in: int = strawberry.field(
         default=LIFE_MS // 1000, description="Seconds, up to 7 days."
     )
+    capture_method: CaptureMethod = CaptureMethod.AUTOMATIC
 
 
 @strawberry.input(description="Fill one's own wallet from a bank.")
@@ -47,7 +60,33 @@ class ConfirmPaymentInput:
     )
 
 
-@strawberry.input(description="End a payment that nobody has paid. It moves no money: no key.")
+@strawberry.input(description="Take what a payment has set aside; what is not taken goes back.")
+class CapturePaymentInput:
+    idempotency_key: str = strawberry.field(description=_KEY)
+    id: strawberry.ID
+    amount: MinorUnits | None = strawberry.field(
+        default=None, description="All that is left when it is not said."
+    )
+    final: bool = strawberry.field(
+        default=True, description="False to capture more later: MANUAL_MULTIPLE only."
+    )
+
+
+@strawberry.input(description="Give captured money back: all that is left of it, or a part.")
+class RefundPaymentInput:
+    idempotency_key: str = strawberry.field(description=_KEY)
+    id: strawberry.ID
+    amount: MinorUnits | None = strawberry.field(
+        default=None, description="All that is left when it is not said."
+    )
+    reason: Reason = Reason.REQUESTED_BY_CUSTOMER
+    note: str = ""
+
+
+@strawberry.input(
+    description="End a payment that nobody has paid, or give back what it set aside."
+    " A repeat changes nothing: no key."
+)
 class CancelPaymentInput:
     id: strawberry.ID
 
@@ -87,6 +126,17 @@ class ConfirmPaymentPayload(_Payload):
 
 
 @strawberry.type
+class CapturePaymentPayload(_Payload):
+    pass
+
+
+@strawberry.type
+class RefundPaymentPayload:
+    refund: Refund | None
+    user_errors: list[UserError]
+
+
+@strawberry.type
 class CancelPaymentPayload(_Payload):
     pass
 
@@ -106,6 +156,7 @@ class Mutation:
                 currency=data.currency,
                 description=data.description,
                 life_ms=data.expires_in * 1000,
+                capture_method=data.capture_method,
             )
             made = await payments.create(info.context.db, command)
         except DomainError as refused:
@@ -153,6 +204,43 @@ class Mutation:
             currency = stands.currency if stands else None
             return ConfirmPaymentPayload.refused(refused, currency, stands=stands)
         return ConfirmPaymentPayload.of(paid)
+
+    @strawberry.mutation
+    async def capture_payment(
+        self, info: Info, data: Annotated[CapturePaymentInput, strawberry.argument(name="input")]
+    ) -> CapturePaymentPayload:
+        context = info.context
+        try:
+            command = Capture(
+                actor=context.actor,
+                key=data.idempotency_key,
+                intent=parse("pay", data.id),
+                amount=None if data.amount is None else parse_minor(data.amount),
+                final=data.final,
+            )
+            taken = await payments.capture(context.db, command)
+        except DomainError as refused:
+            return CapturePaymentPayload.refused(refused)
+        return CapturePaymentPayload.of(taken)
+
+    @strawberry.mutation
+    async def refund_payment(
+        self, info: Info, data: Annotated[RefundPaymentInput, strawberry.argument(name="input")]
+    ) -> RefundPaymentPayload:
+        context = info.context
+        try:
+            command = Ask(
+                actor=context.actor,
+                key=data.idempotency_key,
+                intent=parse("pay", data.id),
+                amount=None if data.amount is None else parse_minor(data.amount),
+                reason=data.reason,
+                note=data.note,
+            )
+            made = (await refunds.refund(context.db, context.rails, command)).value
+        except DomainError as refused:
+            return RefundPaymentPayload(refund=None, user_errors=[user_error(refused, None)])
+        return RefundPaymentPayload(refund=Refund.of(made), user_errors=[])
 
     @strawberry.mutation
     async def cancel_payment(

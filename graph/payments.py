@@ -8,12 +8,23 @@ import strawberry
 from graph.context import Context, Info, described
 from graph.money import Money, instant
 from graph.parties import Party
+from graph.refunds import Refund
 from server_core.ids import public
 from server_core.payments import model
 
 strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
 strawberry.enum(model.Purpose, name="PaymentPurpose", description="What the money is for.")
 strawberry.enum(model.Method, name="PaymentMethod", description="How the payer pays.")
+strawberry.enum(
+    model.CaptureMethod,
+    name="CaptureMethod",
+    description="When the money is taken: at once, by one capture later, or by several.",
+)
+strawberry.enum(
+    model.Operation,
+    name="AttemptOperation",
+    description="PAY takes the money or sets it aside; CAPTURE takes what was set aside.",
+)
 strawberry.enum(
     model.AttemptState, name="AttemptState", description="What is known of one try over one rail."
 )
@@ -22,6 +33,7 @@ strawberry.enum(
 @strawberry.type(description="One try to pay. What a bank said of it, only its payer sees.")
 class Attempt:
     number: int
+    operation: model.Operation
     method: model.Method
     state: model.AttemptState
     rail_code: str | None = strawberry.field(description="The rail's own code, verbatim.")
@@ -33,6 +45,7 @@ class Attempt:
     def of(cls, attempt: model.Attempt, *, own: bool) -> Self:
         return cls(
             number=attempt.number,
+            operation=attempt.operation,
             method=attempt.method,
             state=attempt.state,
             rail_code=attempt.code if own else None,
@@ -49,6 +62,13 @@ class Payment:
     state: model.State
     purpose: model.Purpose
     amount: Money
+    capture_method: model.CaptureMethod
+    amount_captured: Money
+    amount_capturable: Money = strawberry.field(description="Set aside, and not taken yet.")
+    amount_refunded: Money
+    capture_before: datetime | None = strawberry.field(
+        description="Until when it may be captured; after that it is the payer's again."
+    )
     description: str
     created_at: datetime
     expires_at: datetime
@@ -61,6 +81,11 @@ class Payment:
             state=intent.state,
             purpose=intent.purpose,
             amount=Money.of(intent.amount, intent.currency),
+            capture_method=intent.capture_method,
+            amount_captured=Money.of(intent.captured, intent.currency),
+            amount_capturable=Money.of(intent.capturable, intent.currency),
+            amount_refunded=Money.of(intent.refunded, intent.currency),
+            capture_before=instant(intent.capture_before) if intent.capture_before else None,
             description=intent.description,
             created_at=instant(intent.created_at),
             expires_at=instant(intent.expires_at),
@@ -82,6 +107,12 @@ class Payment:
             return []
         context = info.context
         return shown(context, self.intent, await context.attempts_of(self.intent.id))
+
+    @described("What of it went back, or is on its way back; oldest first.")
+    async def refunds(self, info: Info) -> list[Refund]:
+        if self.intent.captured == 0:
+            return []
+        return [Refund.of(one) for one in await info.context.refunds_of(self.intent.id)]
 
 
 def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt]) -> list[Attempt]:

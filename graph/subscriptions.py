@@ -20,6 +20,7 @@ _STEP: Final = {
     State.REQUIRES_CONFIRMATION: 0,
     State.PROCESSING: 1,
     State.REQUIRES_PAYMENT_METHOD: 2,
+    State.REQUIRES_CAPTURE: 2,
 }
 _OVER: Final = 3
 

@@ -37,6 +37,8 @@ from server_core.payments import store as payment_store
 from server_core.payments.confirming import Confirmations, confirm_many, rows_of
 from server_core.payments.model import Method, Rails
 from server_core.rails.upi import UpiRail
+from server_core.refunds import jobs as refund_jobs
+from server_core.refunds import store as refund_store
 from server_core.seals import jobs as seal_jobs
 from server_core.seals import keys as seal_keys
 from server_core.seals import store as seal_store
@@ -55,7 +57,7 @@ from server_core.webhooks.sending import Sender
 
 STORES: Final = (
     cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
-    payment_store, seal_store, session_store, terminal_store, trust_store, voucher_store,
+    payment_store, refund_store, seal_store, session_store, terminal_store, trust_store, voucher_store,
     webhook_store,
 )  # fmt: skip
 """Every slice that declares tables."""
@@ -140,6 +142,11 @@ class Core:
                 name="payments.reconcile",
                 period_s=max(0.2, 5 * self.settings.rail_pace),
                 tick=partial(payment_jobs.reconcile, db, self.rails),
+            ),
+            Job(
+                name="refunds.reconcile",
+                period_s=max(0.2, 5 * self.settings.rail_pace),
+                tick=partial(refund_jobs.reconcile, db, self.rails),
             ),
             Job(name="idempotency.reap", period_s=60, tick=partial(idempotency_jobs.tick, db)),
             Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),

@@ -27,7 +27,10 @@ _STRING: Final = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _FIELDS: Final = {"idempotencyKey": HEADER}
 _AMOUNTS: Final = {
     "payments.insufficient_funds": "available",
+    "payments.over_capturable": "capturable",
     "payments.over_limit": "limit",
+    "refunds.exceeds_captured": "refundable",
+    "refunds.insufficient_funds": "available",
 }
 """Facts that are amounts: in JSON a string of minor units, as every amount."""
 

@@ -23,6 +23,8 @@ from server_core.payments import commands, service
 from server_core.payments.model import (
     LIFE_MS,
     Cancel,
+    Capture,
+    CaptureMethod,
     Confirm,
     Create,
     Intent,
@@ -41,6 +43,9 @@ _AMOUNT: Final = Meta(
 )
 _CURRENCY: Final = Meta(description="ISO 4217.", examples=["INR"])
 _VPA: Final = Meta(description="The payer's account, `name@bank`; for `upi` only.")
+_CAPTURE: Final = Meta(
+    description="When the money is taken: at once, by one capture later, or by several."
+)
 _PAYEE: Final = Meta(description="Who is paid, `pty_…`; of a top-up the payer, by itself.")
 
 
@@ -53,6 +58,7 @@ class CreateIntent(Body):
     purpose: Purpose = Purpose.PAYMENT
     description: str = ""
     expires_in: Annotated[int, Meta(description="Seconds, up to 7 days.")] = LIFE_MS // 1000
+    capture_method: Annotated[CaptureMethod, _CAPTURE] = CaptureMethod.AUTOMATIC
 
     def command(self, actor: Actor, key: str) -> Create:
         return Create(
@@ -64,6 +70,7 @@ class CreateIntent(Body):
             purpose=self.purpose,
             description=self.description,
             life_ms=self.expires_in * 1000,
+            capture_method=self.capture_method,
         )
 
 
@@ -84,6 +91,7 @@ class MakePayment(Body):
     currency: Annotated[str, _CURRENCY] = "INR"
     purpose: Purpose = Purpose.PAYMENT
     description: str = ""
+    capture_method: Annotated[CaptureMethod, _CAPTURE] = CaptureMethod.AUTOMATIC
 
     def command(self, actor: Actor, key: str) -> Pay:
         offer = Create(
@@ -94,8 +102,16 @@ class MakePayment(Body):
             currency=self.currency,
             purpose=self.purpose,
             description=self.description,
+            capture_method=self.capture_method,
         )
         return Pay(offer=offer, method=self.method, payer_vpa=self.payer_vpa)
+
+
+class CaptureIntent(Body):
+    """Take what was set aside: `amount`, or all that is left; `final` gives the rest back."""
+
+    amount: Annotated[str, _AMOUNT] | None = None
+    final: Annotated[bool, Meta(description="False to capture more later.")] = True
 
 
 class CancelIntent(Body):
@@ -110,6 +126,13 @@ class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
     purpose: Purpose
     amount: Annotated[str, _AMOUNT]
     currency: Annotated[str, _CURRENCY]
+    capture_method: Annotated[CaptureMethod, _CAPTURE]
+    amount_captured: Annotated[str, Meta(description="What the payee has.")]
+    amount_capturable: Annotated[str, Meta(description="Set aside, and not taken yet.")]
+    amount_refunded: Annotated[str, Meta(description="Of what was captured, what goes back.")]
+    capture_before: Annotated[
+        datetime | None, Meta(description="After it what is set aside is the payer's again.")
+    ]
     description: str
     payee_id: str
     payer_id: Annotated[str | None, Meta(description="Null until somebody confirms.")]
@@ -125,6 +148,11 @@ class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
             purpose=intent.purpose,
             amount=str(intent.amount),
             currency=intent.currency,
+            capture_method=intent.capture_method,
+            amount_captured=str(intent.captured),
+            amount_capturable=str(intent.capturable),
+            amount_refunded=str(intent.refunded),
+            capture_before=instant(intent.capture_before) if intent.capture_before else None,
             description=intent.description,
             payee_id=public("pty", intent.payee),
             payer_id=public("pty", intent.payer) if intent.payer else None,
@@ -216,13 +244,36 @@ async def pay(request: Asked) -> Said:
 
 
 @post(
+    "/intents/{intent:str}/capture",
+    status_code=200,
+    operation_class=takes(CaptureIntent),
+    responses=responses(200, PaymentIntent),
+)
+async def capture(request: Asked, intent: FromPath[str]) -> Said:
+    """Take what an intent has set aside, whole or in part; its payee may."""
+
+    async def do(actor: Actor, key: str) -> Said:
+        asked = await read(request, CaptureIntent)
+        command = Capture(
+            actor=actor,
+            key=key,
+            intent=parse("pay", intent),
+            amount=None if asked.amount is None else parse_minor(asked.amount),
+            final=asked.final,
+        )
+        return _said(await commands.capture(core_of(request).db, command), 200)
+
+    return await once(request, do)
+
+
+@post(
     "/intents/{intent:str}/cancel",
     status_code=200,
     operation_class=takes(CancelIntent),
     responses=responses(200, PaymentIntent),
 )
 async def cancel(request: Asked, intent: FromPath[str]) -> Said:
-    """End an intent that nobody has paid; its payee and its payer may."""
+    """End an intent that nobody has paid, or give back what it set aside."""
 
     async def do(actor: Actor, key: str) -> Said:
         await read(request, CancelIntent)
@@ -242,4 +293,4 @@ async def show(request: Asked, intent: FromPath[str]) -> Said:
 
 
 def routes() -> list[HTTPRouteHandler]:
-    return [create, confirm, pay, cancel, show]
+    return [create, confirm, pay, capture, cancel, show]

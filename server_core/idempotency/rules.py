@@ -7,7 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from server_core.errors import DomainError, Kind, conflict, invalid, unavailable
-from server_core.idempotency.model import MAX_KEY, Claim, Found, Mismatch, Replay, Running, State
+from server_core.idempotency.model import (
+    MAX_KEY,
+    Claim,
+    Found,
+    Mismatch,
+    Repeated,
+    Replay,
+    Running,
+    State,
+)
 
 MAX_RETRY_S: Final = 15
 """The longest a client is told to stay away: a rail call is over by then, or its lease soon is."""
@@ -74,6 +83,27 @@ def is_kept(refused: DomainError) -> bool:
     sign-in, a step-up or an approval may follow), and when nothing was decided at all.
     """
     return refused.kind in _KEPT
+
+
+def refusal(refused: DomainError) -> Any:
+    """A refusal as a stored answer, which `repeated` reads."""
+    return {
+        "error": {
+            "kind": refused.kind,
+            "code": refused.code,
+            "message": refused.message,
+            "field": refused.field,
+            "facts": refused.facts,
+        }
+    }
+
+
+def repeated(answer: Any) -> Repeated:
+    """The stored refusal, told again."""
+    said = answer["error"]
+    return Repeated(
+        Kind(said["kind"]), said["code"], said["message"], field=said["field"], **said["facts"]
+    )
 
 
 def mismatch() -> DomainError:

@@ -16,6 +16,8 @@ from server_core.payments.model import (
     Attempt,
     AttemptState,
     Cancel,
+    Capture,
+    CaptureMethod,
     Confirm,
     Create,
     Intent,
@@ -26,7 +28,7 @@ from server_core.payments.model import (
 _PAY: Final = "payment.pay"
 
 
-def claim_of(command: Create | Confirm | Pay | Cancel) -> Claim:
+def claim_of(command: Create | Confirm | Pay | Capture | Cancel) -> Claim:
     """The caller's party, the key, the verb and the canonical body; raises idempotency.key_….
 
     The scope is the party, not the session: a retry after a new sign-in finds its answer. Both
@@ -40,6 +42,9 @@ def claim_of(command: Create | Confirm | Pay | Cancel) -> Claim:
             body = _confirmed(command.intent, command.method, command.payer_vpa)
         case Pay():
             verb, body = _PAY, _paid(_offered(command.offer), command.method, command.payer_vpa)
+        case Capture():
+            verb = "payment.capture"
+            body = {"intent": command.intent, "amount": command.amount, "final": command.final}
         case Cancel():
             verb, body = "payment.cancel", {"intent": command.intent}
     return Claim(
@@ -60,11 +65,11 @@ def claim_of_attempt(attempt: Attempt, intent: Intent) -> Claim:
     )
     if not _paid_at_once(attempt, intent):
         return claim
-    offered = {
-        "payee": intent.payee, "amount": intent.amount, "currency": intent.currency,
-        "purpose": intent.purpose, "description": intent.description,
-        "life": intent.expires_at - intent.created_at,
-    }  # fmt: skip
+    offered = _offer(
+        payee=intent.payee, amount=intent.amount, currency=intent.currency,
+        purpose=intent.purpose, description=intent.description,
+        life=intent.expires_at - intent.created_at, capture=intent.capture_method,
+    )  # fmt: skip
     body = _paid(offered, attempt.method, attempt.payer_vpa)
     return replace(claim, verb=_PAY, body=keys.body_hash(body))
 
@@ -79,10 +84,16 @@ def _paid_at_once(attempt: Attempt, intent: Intent) -> bool:
 
 
 def _offered(command: Create) -> dict[str, Any]:
-    return {
-        "payee": command.payee, "amount": command.amount, "currency": command.currency,
-        "purpose": command.purpose, "description": command.description, "life": command.life_ms,
-    }  # fmt: skip
+    return _offer(
+        payee=command.payee, amount=command.amount, currency=command.currency,
+        purpose=command.purpose, description=command.description, life=command.life_ms,
+        capture=command.capture_method,
+    )  # fmt: skip
+
+
+def _offer(*, capture: CaptureMethod, **said: Any) -> dict[str, Any]:
+    """What is ordinary is not said: keys from before there was a choice mean what they meant."""
+    return said if capture is CaptureMethod.AUTOMATIC else said | {"capture": capture}
 
 
 def _confirmed(intent: UUID, method: Method, vpa: str | None) -> dict[str, Any]:
@@ -98,6 +109,8 @@ def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = Non
         "state": intent.state,
         "purpose": intent.purpose,
         "amount": str(intent.amount),
+        "captured": str(intent.captured),
+        "capturable": str(intent.capturable),
         "currency": intent.currency,
         "payee": str(intent.payee),
         "payer": str(intent.payer) if intent.payer else None,
@@ -145,18 +158,6 @@ def said(intent: Intent) -> Any:
     return {"intent": msgspec.to_builtins(intent)}
 
 
-def said_no(error: DomainError) -> Any:
-    return {
-        "error": {
-            "kind": error.kind,
-            "code": error.code,
-            "message": error.message,
-            "field": error.field,
-            "facts": error.facts,
-        }
-    }
-
-
 def intent_of(answer: Any) -> Intent:
     return msgspec.convert(answer["intent"], Intent, strict=False)
 
@@ -165,7 +166,4 @@ def replayed(answer: Any) -> Answer[Intent] | Repeated:
     """The stored answer as the outcome of a repeat."""
     if "intent" in answer:
         return Answer(value=intent_of(answer), replayed=True)
-    said = answer["error"]
-    return Repeated(
-        Kind(said["kind"]), said["code"], said["message"], field=said["field"], **said["facts"]
-    )
+    return keys.repeated(answer)

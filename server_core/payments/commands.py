@@ -4,17 +4,28 @@ Each gives an Answer: what it came to, and whether an earlier request with the s
 so. A refusal is raised; one that is told again is a `Repeated`.
 """
 
+from collections.abc import Awaitable, Callable
+
 from server_core.db.work import Database, Work
-from server_core.errors import DomainError
+from server_core.errors import DomainError, denied
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
 from server_core.idempotency import waiting
-from server_core.idempotency.model import Answer, Mismatch, Repeated, Replay
+from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Replay
 from server_core.limits import service as limits
 from server_core.parties import service as parties
-from server_core.payments import answers, landing, rules, store
+from server_core.payments import answers, capturing, landing, rules, store
 from server_core.payments.confirming import Confirmations, Sent
-from server_core.payments.model import Cancel, Confirm, Create, Intent, Pay, Rails, State
+from server_core.payments.model import (
+    Cancel,
+    Capture,
+    Confirm,
+    Create,
+    Intent,
+    Pay,
+    Rails,
+    State,
+)
 
 
 async def create(db: Database, command: Create) -> Answer[Intent]:
@@ -41,7 +52,7 @@ async def create(db: Database, command: Create) -> Answer[Intent]:
         except DomainError as refused:
             if not keys.is_kept(refused):
                 raise
-            await idempotency.answer(work, [(claim, answers.said_no(refused))])
+            await idempotency.answer(work, [(claim, keys.refusal(refused))])
             return refused
         intent = rules.new_intent(command, work.ids.new(), work.now_ms, origin)
         await store.insert(work, [intent])
@@ -78,9 +89,25 @@ async def confirm(
             return _told(answers.replayed(found.answer))
 
 
+async def capture(db: Database, command: Capture) -> Answer[Intent]:
+    """Take what an intent set aside, whole or in part; its payee may."""
+    claim = answers.claim_of(command)
+    return await _once(db, claim, lambda work: capturing.capture(work, command, claim))
+
+
 async def cancel(db: Database, command: Cancel) -> Answer[Intent]:
-    """End an intent that nobody has paid; the payee or its payer may. A repeat answers the same."""
+    """End an intent that nobody has paid; the payee or its payer may. A repeat answers the same.
+
+    What it set aside is given back, by its payee alone.
+    """
     claim = None if command.key is None else answers.claim_of(command)
+    return await _once(db, claim, lambda work: _canceled(work, command))
+
+
+async def _once(
+    db: Database, claim: Claim | None, decide: Callable[[Work], Awaitable[Intent]]
+) -> Answer[Intent]:
+    """Decide in one commit with its answer. What `decide` refuses, it refuses before it writes."""
 
     async def do(work: Work) -> Answer[Intent] | DomainError:
         if claim is not None:
@@ -90,13 +117,13 @@ async def cancel(db: Database, command: Cancel) -> Answer[Intent]:
             if isinstance(found, Mismatch):
                 raise keys.mismatch()
         try:
-            said: Intent | DomainError = await _canceled(work, command)
+            said: Intent | DomainError = await decide(work)
         except DomainError as refused:
             if not keys.is_kept(refused):
                 raise
             said = refused
         if claim is not None:
-            kept = answers.said_no(said) if isinstance(said, DomainError) else answers.said(said)
+            kept = keys.refusal(said) if isinstance(said, DomainError) else answers.said(said)
             await idempotency.answer(work, [(claim, kept)])
         return said if isinstance(said, DomainError) else Answer(value=said)
 
@@ -104,13 +131,16 @@ async def cancel(db: Database, command: Cancel) -> Answer[Intent]:
 
 
 async def _canceled(work: Work, command: Cancel) -> Intent:
-    """Nothing is written before the refusals: the key's row may be committed with one."""
     found = (await store.lock(work, [command.intent])).get(command.intent)
     found = rules.visible(found, command.actor)
     if command.actor.party not in {found.payee, found.payer}:
         raise rules.unknown_intent()
     if found.state is State.CANCELED:
         return found
+    if found.state is State.REQUIRES_CAPTURE:
+        if command.actor.party != found.payee:
+            raise denied("payments.not_the_payee", "only who is paid gives back what was set aside")
+        return await capturing.release(work, found, State.CANCELED, command.actor)
     done = rules.moved(found, State.CANCELED, work.now_ms)
     await store.save(work, [done])
     work.emit(answers.event("payment.canceled", done, command.actor))

@@ -27,7 +27,16 @@ from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.parties.model import Party
 from server_core.payments import answers, rules, store
-from server_core.payments.model import Attempt, AttemptState, Confirm, Intent, Method, Pay, State
+from server_core.payments.model import (
+    Attempt,
+    AttemptState,
+    CaptureMethod,
+    Confirm,
+    Intent,
+    Method,
+    Pay,
+    State,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +221,7 @@ class _Confirming:
             if not rules.asks_for(command.offer, made):
                 self.released.append(claim)
                 return keys.mismatch()
-            if made.state in {State.SUCCEEDED, State.PROCESSING}:
+            if made.state in {State.SUCCEEDED, State.REQUIRES_CAPTURE, State.PROCESSING}:
                 self._kept.append((claim, answers.said(made)))
                 return Answer(value=made, replayed=True)
             return made
@@ -278,9 +287,13 @@ class _Confirming:
             )
             return self._refuse(claim, refused)
         if attempt.method is Method.BOOK:
-            done = rules.moved(tried, State.SUCCEEDED, now)
             ended = replace(attempt, state=AttemptState.SUCCEEDED, ended_at=now)
-            self._keep(done, ended, "payment.succeeded", command.actor)
+            if intent.capture_method is CaptureMethod.AUTOMATIC:
+                done = rules.moved(tried, State.SUCCEEDED, now, captured=attempt.amount)
+                self._keep(done, ended, "payment.succeeded", command.actor)
+            else:
+                done = rules.authorized(tried, ended, now)
+                self._keep(done, ended, "payment.authorized", command.actor)
             self._kept.append((claim, answers.said(done)))
             return Answer(value=done)
         sent = replace(attempt, next_check_at=now + LEASE_MS)
@@ -299,7 +312,7 @@ class _Confirming:
     def _refuse(self, claim: Claim, refused: DomainError) -> DomainError:
         """Keep a refusal as the key's answer; one that is no answer leaves the key free."""
         if keys.is_kept(refused):
-            self._kept.append((claim, answers.said_no(refused)))
+            self._kept.append((claim, keys.refusal(refused)))
         else:
             self.released.append(claim)
         return refused

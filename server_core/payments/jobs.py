@@ -34,4 +34,4 @@ async def expire(db: Database) -> int:
     async with db.work() as work:
         if not await work.try_lock(f"payments.expiry:{db.cell}"):
             return 0
-        return await service.expire(work)
+        return await service.expire(work) + await service.release(work)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
+from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
@@ -59,17 +60,19 @@ async def _land(
     else:
         paid = attempt.state is AttemptState.SUCCEEDED
         mode = Mode.POST if paid else Mode.VOID
-        [outcome] = await ledger.post(work, [rules.resolution(intent, attempt, mode)])
+        taken = attempt.amount if paid else 0
+        ending = rules.resolution(intent, attempt.number, mode, amount=taken)
+        [outcome] = await ledger.post(work, [ending])
         if not outcome.ok:
             raise RuntimeError(f"attempt {attempt.id} cannot be resolved: {outcome.result}")
         after = State.SUCCEEDED if paid else State.REQUIRES_PAYMENT_METHOD
-        intent = rules.moved(intent, after, work.now_ms)
+        intent = rules.moved(intent, after, work.now_ms, captured=intent.captured + taken)
         attempt = replace(attempt, next_check_at=None, ended_at=work.now_ms)
         await store.save(work, [intent])
         await store.save_attempt(work, attempt)
         name = "payment.succeeded" if paid else "payment.attempt_failed"
         work.emit(answers.event(name, intent, SYSTEM, attempt))
-        said = answers.said(intent) if paid else answers.said_no(answers.declined(attempt, intent))
+        said = answers.said(intent) if paid else keys.refusal(answers.declined(attempt, intent))
     if attempt.state is AttemptState.NOT_SENT:
         await idempotency.release(work, [claim])  # nothing was decided: the key may try again
     else:

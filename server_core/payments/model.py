@@ -14,6 +14,14 @@ LIFE_MS: Final = 30 * 60 * 1000
 
 MAX_LIFE_MS: Final = 7 * 24 * 3600 * 1000
 MAX_ATTEMPTS: Final = 10
+"""How often a payer may try to pay one intent."""
+
+MAX_OPERATIONS: Final = 60
+"""How many attempts of every kind one intent has; each list of them fits on a page."""
+
+HOLD_MS: Final = 7 * 24 * 3600 * 1000
+"""Money that was authorized and not captured after seven days is its payer's again."""
+
 MAX_DESCRIPTION: Final = 140
 
 
@@ -29,34 +37,43 @@ class State(StrEnum):
 
     REQUIRES_CONFIRMATION = "requires_confirmation"
     PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
     SUCCEEDED = "succeeded"
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"
     CANCELED = "canceled"
     EXPIRED = "expired"
 
 
+class CaptureMethod(StrEnum):
+    """When the money is taken: at once, by one capture later, or by several."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
+    MANUAL_MULTIPLE = "manual_multiple"
+
+
 CONFIRMABLE: Final = frozenset({State.REQUIRES_CONFIRMATION, State.REQUIRES_PAYMENT_METHOD})
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.REQUIRES_CONFIRMATION: frozenset(
-        {
-            State.PROCESSING,
-            State.SUCCEEDED,
-            State.REQUIRES_PAYMENT_METHOD,
-            State.CANCELED,
-            State.EXPIRED,
-        }
+    **dict.fromkeys(
+        CONFIRMABLE,
+        frozenset(
+            {
+                State.PROCESSING,
+                State.REQUIRES_CAPTURE,
+                State.SUCCEEDED,
+                State.REQUIRES_PAYMENT_METHOD,
+                State.CANCELED,
+                State.EXPIRED,
+            }
+        ),
     ),
-    State.REQUIRES_PAYMENT_METHOD: frozenset(
-        {
-            State.PROCESSING,
-            State.SUCCEEDED,
-            State.REQUIRES_PAYMENT_METHOD,
-            State.CANCELED,
-            State.EXPIRED,
-        }
+    State.PROCESSING: frozenset(
+        {State.SUCCEEDED, State.REQUIRES_CAPTURE, State.REQUIRES_PAYMENT_METHOD}
     ),
-    State.PROCESSING: frozenset({State.SUCCEEDED, State.REQUIRES_PAYMENT_METHOD}),
+    State.REQUIRES_CAPTURE: frozenset(
+        {State.REQUIRES_CAPTURE, State.SUCCEEDED, State.CANCELED, State.EXPIRED}
+    ),
     State.SUCCEEDED: frozenset(),
     State.CANCELED: frozenset(),
     State.EXPIRED: frozenset(),
@@ -69,6 +86,17 @@ class Method(StrEnum):
     BOOK = "book"
     UPI = "upi"
     OFFLINE = "offline"
+
+
+CAPTURES_LATER: Final = frozenset({Method.BOOK})
+"""What can set money aside and take it afterwards. A UPI payment is one step."""
+
+
+class Operation(StrEnum):
+    """What an attempt does with the payer's money: take it or set it aside; take what was set aside."""
+
+    PAY = "pay"
+    CAPTURE = "capture"
 
 
 class AttemptState(StrEnum):
@@ -90,6 +118,8 @@ class Intent:
     """What is to be paid, by whom, to whom. `payer` is None until somebody confirms.
 
     `origin` names the command and the key that made it, after the key's answer is forgotten too.
+    Of `amount`, `captured` is the payee's, `capturable` is set aside by attempt `authorized` until
+    `capture_before`, and `refunded` of what was captured went back or is on its way back.
     """
 
     id: UUID
@@ -105,15 +135,23 @@ class Intent:
     expires_at: int
     updated_at: int
     origin: UUID | None = None
+    capture_method: CaptureMethod = CaptureMethod.AUTOMATIC
+    captured: int = 0
+    capturable: int = 0
+    refunded: int = 0
+    authorized: int | None = None
+    capture_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try over one rail; `code` is the rail's own, verbatim."""
+    """One operation over one rail, of `amount` minor units; `code` is the rail's own, verbatim."""
 
     id: UUID
     intent: UUID
     number: int
+    operation: Operation = Operation.PAY
+    amount: int
     method: Method
     state: AttemptState
     payer_vpa: str | None
@@ -139,6 +177,7 @@ class Create:
     purpose: Purpose = Purpose.PAYMENT
     description: str = ""
     life_ms: int = LIFE_MS
+    capture_method: CaptureMethod = CaptureMethod.AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +209,25 @@ class Pay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Take `amount` of what an intent set aside, None for all that is left.
+
+    `final` gives the rest back to the payer.
+    """
+
+    actor: Actor
+    key: str
+    intent: UUID
+    amount: int | None = None
+    final: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """End an intent that nobody has paid. It moves no money: without a key it is not remembered."""
+    """End an intent that nobody has paid, or give back what it set aside.
+
+    A repeat changes nothing: without a key it is not remembered.
+    """
 
     actor: Actor
     intent: UUID

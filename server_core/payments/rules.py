@@ -13,17 +13,23 @@ from server_core.ledger.model import Code, Mode, Outcome, Result, Transfer, acco
 from server_core.money import known_currency, positive_minor
 from server_core.parties.model import MONEY_ACCOUNT, Kind, Party
 from server_core.payments.model import (
+    CAPTURES_LATER,
     CONFIRMABLE,
+    HOLD_MS,
     MAX_ATTEMPTS,
     MAX_DESCRIPTION,
     MAX_LIFE_MS,
+    MAX_OPERATIONS,
     TRANSITIONS,
     Attempt,
     AttemptState,
+    Capture,
+    CaptureMethod,
     Confirm,
     Create,
     Intent,
     Method,
+    Operation,
     Pay,
     Purpose,
     State,
@@ -88,6 +94,7 @@ def new_intent(command: Create, id_: UUID, now_ms: int, origin: UUID) -> Intent:
         expires_at=now_ms + command.life_ms,
         updated_at=now_ms,
         origin=origin,
+        capture_method=command.capture_method,
     )
 
 
@@ -95,10 +102,10 @@ def asks_for(command: Create, intent: Intent) -> bool:
     """Whether `intent` is what `command` would make: the key that made it is used as it was."""
     return (
         command.payee, command.amount, command.currency, command.purpose, command.description,
-        command.life_ms,
+        command.life_ms, command.capture_method,
     ) == (
         intent.payee, intent.amount, intent.currency, intent.purpose, intent.description,
-        intent.expires_at - intent.created_at,
+        intent.expires_at - intent.created_at, intent.capture_method,
     )  # fmt: skip
 
 
@@ -144,6 +151,16 @@ def check_confirm(
     if command.method is Method.OFFLINE:
         raise invalid("payments.method", "vouchers are confirmed by their terminal", field="method")
     _check_vpa(command)
+    if (
+        intent.capture_method is not CaptureMethod.AUTOMATIC
+        and command.method not in CAPTURES_LATER
+    ):
+        raise invalid(
+            "payments.no_route",
+            f"{command.method} takes the money at once: this payment is captured later",
+            field="method",
+            reason="capture",
+        )
     route = router.choose(command.method, intent.currency, connected)
     if not route.possible:
         raise invalid(
@@ -156,6 +173,63 @@ def check_confirm(
     if intent.attempts >= MAX_ATTEMPTS:
         raise limited("payments.too_many_attempts", "make a new payment intent", limit=MAX_ATTEMPTS)
     return intent
+
+
+def check_capture(command: Capture, intent: Intent | None, now_ms: int) -> int:
+    """What is to be taken, in minor units; raises what stands against it."""
+    intent = visible(intent, command.actor)
+    if intent.payee != command.actor.party:
+        raise denied("payments.not_the_payee", "only who is paid captures a payment")
+    if intent.state is not State.REQUIRES_CAPTURE:
+        raise conflict("payments.state", f"this payment is {intent.state}", state=str(intent.state))
+    if is_released(intent, now_ms):
+        raise conflict("payments.expired", "what was set aside is the payer's again: too late")
+    if not command.final and intent.capture_method is CaptureMethod.MANUAL:
+        raise invalid(
+            "payments.capture_once",
+            "this payment is captured once: make it with manual_multiple to capture in parts",
+            field="final",
+        )
+    amount = positive_minor(intent.capturable if command.amount is None else command.amount)
+    if amount > intent.capturable:
+        raise invalid(
+            "payments.over_capturable",
+            f"at most {intent.capturable} minor units are set aside",
+            field="amount",
+            capturable=intent.capturable,
+        )
+    if intent.attempts >= MAX_OPERATIONS:
+        raise limited(
+            "payments.too_many_attempts", "capture the rest at once", limit=MAX_OPERATIONS
+        )
+    return amount
+
+
+def is_released(intent: Intent, now_ms: int) -> bool:
+    """Whether the time to capture is over; exact, without its job."""
+    return intent.capture_before is not None and now_ms >= intent.capture_before
+
+
+def authorized(intent: Intent, attempt: Attempt, now_ms: int) -> Intent:
+    """The intent whose money the attempt has set aside."""
+    return moved(
+        intent, State.REQUIRES_CAPTURE, now_ms,
+        capturable=attempt.amount, authorized=attempt.number, capture_before=now_ms + HOLD_MS,
+    )  # fmt: skip
+
+
+def captured(intent: Intent, attempt: Attempt, *, final: bool, now_ms: int) -> Intent:
+    """The intent of which the attempt took its amount; paid when nothing is left to take."""
+    left = 0 if final else intent.capturable - attempt.amount
+    return moved(
+        intent, State.REQUIRES_CAPTURE if left else State.SUCCEEDED, now_ms,
+        captured=intent.captured + attempt.amount, capturable=left,
+    )  # fmt: skip
+
+
+def released(intent: Intent, state: State, now_ms: int) -> Intent:
+    """The intent whose money was given back; one of which a part was captured is paid by that."""
+    return moved(intent, State.SUCCEEDED if intent.captured else state, now_ms, capturable=0)
 
 
 def _check_vpa(command: Confirm) -> None:
@@ -189,11 +263,35 @@ def attempt_id(intent: UUID, number: int) -> UUID:
     return derived("attempt", intent, number)
 
 
+def capture_attempt(
+    command: Capture, intent: Intent, amount: int, method: Method, scope: str, now_ms: int
+) -> Attempt:
+    return Attempt(
+        id=attempt_id(intent.id, intent.attempts + 1),
+        intent=intent.id,
+        number=intent.attempts + 1,
+        operation=Operation.CAPTURE,
+        amount=amount,
+        method=method,
+        state=AttemptState.SUCCEEDED,
+        payer_vpa=None,
+        code=None,
+        rail_reference=None,
+        asked=0,
+        next_check_at=None,
+        scope=scope,
+        key=command.key,
+        started_at=now_ms,
+        ended_at=now_ms,
+    )
+
+
 def new_attempt(command: Confirm, intent: Intent, scope: str, now_ms: int) -> Attempt:
     return Attempt(
         id=attempt_id(intent.id, intent.attempts + 1),
         intent=intent.id,
         number=intent.attempts + 1,
+        amount=intent.amount,
         method=command.method,
         state=AttemptState.SENT,
         payer_vpa=command.payer_vpa,
@@ -216,10 +314,11 @@ def source_account(attempt: Attempt, payer: UUID, currency: str) -> UUID:
 
 
 def transfer(intent: Intent, attempt: Attempt, payer: UUID, payee: Party) -> Transfer:
-    """The attempt's transfer: at once over `book`, pending over a rail (and then without expiry)."""
+    """The attempt's transfer: at once over `book`; pending, without expiry, over a rail or until captured."""
+    at_once = attempt.method is Method.BOOK and intent.capture_method is CaptureMethod.AUTOMATIC
     return Transfer(
-        id=derived("payment", intent.id, attempt.number, "move"),
-        mode=Mode.SINGLE if attempt.method is Method.BOOK else Mode.PENDING,
+        id=hold_id(intent, attempt.number),
+        mode=Mode.SINGLE if at_once else Mode.PENDING,
         debit=source_account(attempt, payer, intent.currency),
         credit=account_id(MONEY_ACCOUNT[payee.kind], payee.id, intent.currency),
         amount=intent.amount,
@@ -229,16 +328,33 @@ def transfer(intent: Intent, attempt: Attempt, payer: UUID, payee: Party) -> Tra
     )
 
 
-def resolution(intent: Intent, attempt: Attempt, mode: Mode) -> Transfer:
-    """What ends the attempt's pending transfer: POST when the rail paid, VOID when it did not."""
+def hold_id(intent: Intent, number: int) -> UUID:
+    """The transfer by which attempt `number` moved the money or set it aside."""
+    return derived("payment", intent.id, number, "move")
+
+
+def resolution(
+    intent: Intent,
+    hold: int,
+    mode: Mode,
+    *,
+    by: int | None = None,
+    amount: int = 0,
+    final: bool = True,
+) -> Transfer:
+    """What ends attempt `hold`'s pending transfer, or takes a part of it.
+
+    POST when the rail paid or attempt `by` captured, VOID when nothing more is taken.
+    """
     return Transfer(
-        id=derived("payment", intent.id, attempt.number, mode),
+        id=derived("payment", intent.id, by or hold, mode),
         mode=mode,
-        amount=intent.amount if mode is Mode.POST else 0,
+        amount=amount,
         ledger=intent.currency,
         code=intent.purpose,
         reference=str(intent.id),
-        pending_id=derived("payment", intent.id, attempt.number, "move"),
+        pending_id=hold_id(intent, hold),
+        final=final,
     )
 
 

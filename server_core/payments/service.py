@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor
@@ -9,11 +10,12 @@ from server_core.db.work import Database, Reader, Work
 from server_core.errors import DomainError
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code
-from server_core.payments import answers, commands, rules, store
+from server_core.payments import answers, capturing, commands, rules, store
 from server_core.payments.confirming import Confirmations
 from server_core.payments.model import (
     Attempt,
     Cancel,
+    Capture,
     Confirm,
     Create,
     Intent,
@@ -36,6 +38,11 @@ async def confirm(
     return (await commands.confirm(db, queue, rails, command)).value
 
 
+async def capture(db: Database, command: Capture) -> Intent:
+    """`commands.capture`, for who need not know whether it is told again."""
+    return (await commands.capture(db, command)).value
+
+
 async def cancel(db: Database, actor: Actor, intent: UUID) -> Intent:
     """`commands.cancel` without a key: it moves no money, and a repeat answers the same."""
     return (await commands.cancel(db, Cancel(actor=actor, intent=intent))).value
@@ -51,8 +58,31 @@ async def expire(work: Work, limit: int = 500) -> int:
     return len(done)
 
 
+async def release(work: Work, limit: int = 100) -> int:
+    """Give back what was set aside and not captured in time; `check_capture` refuses it even before."""
+    over = await store.unreleased(work, limit)
+    for intent in over:
+        await capturing.release(work, intent, State.EXPIRED)
+    return len(over)
+
+
 async def get(reader: Reader, actor: Actor, intent: UUID) -> Intent:
     return rules.visible(await store.get(reader, intent), actor)
+
+
+async def lock(work: Work, actor: Actor, intent: UUID) -> Intent:
+    """The intent under lock, if the actor may know of it."""
+    return rules.visible((await store.lock(work, [intent])).get(intent), actor)
+
+
+async def paid_by(reader: Reader, intent: UUID) -> Attempt:
+    """The attempt that moved a paid intent's money, or set it aside."""
+    return await store.paid_by(reader, intent)
+
+
+async def refunded(work: Work, intent: Intent, amount: int) -> None:
+    """So much more of a locked intent's captured money goes back; less when `amount` is below 0."""
+    await store.save(work, [replace(intent, refunded=intent.refunded + amount)])
 
 
 async def attempts(reader: Reader, actor: Actor, intent: UUID) -> list[Attempt]:

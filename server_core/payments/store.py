@@ -12,7 +12,16 @@ from sqlmodel import SQLModel
 from server_core.db import columns as col
 from server_core.db.work import Reader, Row, Work
 from server_core.db.work import columns as unnested
-from server_core.payments.model import Attempt, AttemptState, Intent, Method, Purpose, State
+from server_core.payments.model import (
+    Attempt,
+    AttemptState,
+    CaptureMethod,
+    Intent,
+    Method,
+    Operation,
+    Purpose,
+    State,
+)
 
 
 class IntentRow(SQLModel, table=True):
@@ -21,6 +30,11 @@ class IntentRow(SQLModel, table=True):
     __tablename__ = "intent"
     __table_args__ = (
         CheckConstraint("amount > 0", name="intent_amount"),
+        CheckConstraint(
+            "captured >= 0 AND capturable >= 0 AND captured + capturable <= amount",
+            name="intent_captured",
+        ),
+        CheckConstraint("refunded BETWEEN 0 AND captured", name="intent_refunded"),
         Index("intent_payee", "payee", "id"),
         Index("intent_payer", "payer", "id", postgresql_where=sql("payer IS NOT NULL")),
         Index(
@@ -29,6 +43,9 @@ class IntentRow(SQLModel, table=True):
             postgresql_where=sql("state IN ('requires_confirmation', 'requires_payment_method')"),
         ),
         Index("intent_origin", "origin", unique=True, postgresql_where=sql("origin IS NOT NULL")),
+        Index(
+            "intent_release", "capture_before", postgresql_where=sql("state = 'requires_capture'")
+        ),
     )
     id: UUID = col.key()
     purpose: str = col.string()
@@ -43,10 +60,16 @@ class IntentRow(SQLModel, table=True):
     expires_at: int = col.big()
     updated_at: int = col.big()
     origin: UUID | None = col.uuid(null=True)
+    capture_method: str = col.string()
+    captured: int = col.big()
+    capturable: int = col.big()
+    refunded: int = col.big()
+    authorized: int | None = col.big(null=True)
+    capture_before: int | None = col.big(null=True)
 
 
 class AttemptRow(SQLModel, table=True):
-    """One try over one rail; (intent, number) is unique, and one may be open at a time."""
+    """One operation over one rail; (intent, number) is unique, and one may be open at a time."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -63,6 +86,8 @@ class AttemptRow(SQLModel, table=True):
     id: UUID = col.key()
     intent: UUID = col.uuid()
     number: int = col.big()
+    operation: str = col.string()
+    amount: int = col.big()
     method: str = col.string()
     state: str = col.string()
     payer_vpa: str | None = col.string(null=True)
@@ -78,29 +103,49 @@ class AttemptRow(SQLModel, table=True):
 
 _INTENT: Final = (
     "id, purpose, state, payer, payee, amount, currency, description, attempts, created_at,"
-    " expires_at, updated_at, origin"
+    " expires_at, updated_at, origin, capture_method, captured, capturable, refunded, authorized,"
+    " capture_before"
 )
 _ATTEMPT: Final = (
-    "id, intent, number, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
+    "id, intent, number, operation, amount, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
     " scope, key, started_at, ended_at"
 )
 _SAVE: Final = (
     "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
-    " updated_at = u.at FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[],"
-    " $5::bigint[]) AS u(id, state, payer, attempts, at) WHERE i.id = u.id"
+    " updated_at = u.at, captured = u.captured, capturable = u.capturable, refunded = u.refunded,"
+    " authorized = u.authorized, capture_before = u.capture_before"
+    " FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],"
+    " $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) AS u(id, state, payer, attempts, at,"
+    " captured, capturable, refunded, authorized, capture_before) WHERE i.id = u.id"
 )
+_CHANGES: Final = 10
 _intent_values: Final = attrgetter(*_INTENT.split(", "))
 _attempt_values: Final = attrgetter(*_ATTEMPT.split(", "))
-_changes: Final = attrgetter("id", "state", "payer", "attempts", "updated_at")
+_changes: Final = attrgetter(
+    "id", "state", "payer", "attempts", "updated_at", "captured", "capturable", "refunded",
+    "authorized", "capture_before",
+)  # fmt: skip
 
 
 def _intent(row: Row) -> Intent:
-    return Intent(**dict(row) | {"purpose": Purpose(row["purpose"]), "state": State(row["state"])})
+    return Intent(
+        **dict(row)
+        | {
+            "purpose": Purpose(row["purpose"]),
+            "state": State(row["state"]),
+            "capture_method": CaptureMethod(row["capture_method"]),
+        }
+    )
 
 
 def _attempt(row: Row) -> Attempt:
     return Attempt(
-        **dict(row) | {"method": Method(row["method"]), "state": AttemptState(row["state"])}
+        **dict(row)
+        | {
+            "operation": Operation(row["operation"]),
+            "method": Method(row["method"]),
+            "state": AttemptState(row["state"]),
+        }
     )
 
 
@@ -109,8 +154,9 @@ async def insert(work: Work, intents: Sequence[Intent]) -> None:
     await work.execute(
         f"INSERT INTO intent ({_INTENT}) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[],"
         " $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bigint[],"
-        " $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[])",
-        *unnested([_intent_values(one) for one in intents], 13),
+        " $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[], $14::text[], $15::bigint[],"
+        " $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])",
+        *unnested([_intent_values(one) for one in intents], 19),
     )
 
 
@@ -155,19 +201,19 @@ async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: i
 
 
 async def save(work: Work, intents: Sequence[Intent]) -> None:
-    """Store what may change of an intent: state, payer, attempts."""
-    await work.execute(_SAVE, *unnested([_changes(one) for one in intents], 5))
+    """Store what may change of an intent."""
+    await work.execute(_SAVE, *unnested([_changes(one) for one in intents], _CHANGES))
 
 
 async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[Attempt]) -> None:
     """Store changed intents and their new attempts, by one statement."""
     await work.execute(
-        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($6::uuid[],"
-        " $7::uuid[], $8::bigint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],"
-        " $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::bigint[], $19::bigint[]))"
-        f" {_SAVE}",
-        *unnested([_changes(one) for one in intents], 5),
-        *unnested([_attempt_values(one) for one in attempts], 14),
+        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($11::uuid[],"
+        " $12::uuid[], $13::bigint[], $14::text[], $15::bigint[], $16::text[], $17::text[],"
+        " $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::text[],"
+        f" $24::text[], $25::bigint[], $26::bigint[])) {_SAVE}",
+        *unnested([_changes(one) for one in intents], _CHANGES),
+        *unnested([_attempt_values(one) for one in attempts], 16),
     )
 
 
@@ -206,6 +252,24 @@ async def open_attempt(reader: Reader, scope: str, key: str, intent: UUID) -> UU
     return found
 
 
+async def numbered(reader: Reader, intent: UUID, number: int) -> Attempt:
+    """An attempt that the intent is known to have."""
+    row = await reader.row(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE intent = $1 AND number = $2", intent, number
+    )
+    return _attempt(row)
+
+
+async def paid_by(reader: Reader, intent: UUID) -> Attempt:
+    """The attempt that moved a paid intent's money, or set it aside: there is one."""
+    row = await reader.row(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE intent = $1 AND operation = 'pay'"
+        " AND state = 'succeeded'",
+        intent,
+    )
+    return _attempt(row)
+
+
 async def attempts(reader: Reader, intent: UUID) -> list[Attempt]:
     found = await reader.rows(
         f"SELECT {_ATTEMPT} FROM attempt WHERE intent = $1 ORDER BY number LIMIT 100", intent
@@ -231,6 +295,17 @@ async def due(reader: Reader, limit: int) -> list[Attempt]:
         limit,
     )
     return [_attempt(row) for row in found]
+
+
+async def unreleased(work: Work, limit: int) -> list[Intent]:
+    """Intents that set money aside and may not capture it any more."""
+    found = await work.rows(
+        f"SELECT {_INTENT} FROM intent WHERE capture_before <= $1 AND state = 'requires_capture'"
+        " ORDER BY capture_before LIMIT $2 FOR UPDATE SKIP LOCKED",
+        work.now_ms,
+        limit,
+    )
+    return [_intent(row) for row in found]
 
 
 async def expired(work: Work, limit: int) -> list[Intent]:

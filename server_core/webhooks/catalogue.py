@@ -19,10 +19,13 @@ from server_core.ids import public
 
 MAX_FILTERS: Final = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PARTIES: Final = frozenset({"payee", "payer", "merchant", "party", "owner"})
-"""Fields that hold a party's id: public ids outside."""
+_NAMED: Final = dict.fromkeys(("payee", "payer", "merchant", "party", "owner"), "pty") | {
+    "payment": "pay"
+}
+"""Fields that hold an id, and what it is of: public ids outside."""
 _PREFIXES: Final = {
-    "allowance": "alw", "device": "dev", "endpoint": "ep", "payment": "pay", "terminal": "trm",
+    "allowance": "alw", "device": "dev", "endpoint": "ep", "payment": "pay", "refund": "ref",
+    "terminal": "trm",
 }  # fmt: skip
 
 
@@ -51,9 +54,11 @@ def _kind(*audiences: tuple[str, str]) -> Kind:
     )
 
 
-_SALE = "state purpose amount currency payee payer"
+_SALE = "state purpose amount captured capturable currency payee payer"
 # What a bank said of a try is its payer's alone, as it is everywhere else.
 _PAYMENT = _kind(("payee", _SALE), ("payer", f"{_SALE} attempt method outcome code"))
+_BACK = "state payment amount currency reason payee payer"
+_REFUND = _kind(("payee", f"{_BACK} method code"), ("payer", _BACK))
 _ALLOWANCE = _kind(
     ("payer", "aid payer currency hold settled state frozen claimed unclaimed returned")
 )
@@ -68,11 +73,12 @@ _DEVICE = _kind(("party", "party tier"))
 KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(
         (
-            "payment.created", "payment.processing", "payment.succeeded", "payment.attempt_failed",
-            "payment.canceled", "payment.expired",
+            "payment.created", "payment.processing", "payment.authorized", "payment.captured",
+            "payment.succeeded", "payment.attempt_failed", "payment.canceled", "payment.expired",
         ),
         _PAYMENT,
     ),
+    **dict.fromkeys(("refund.created", "refund.succeeded", "refund.failed"), _REFUND),
     **dict.fromkeys(
         ("allowance.issued", "allowance.surrendered", "allowance.frozen", "allowance.closed"),
         _ALLOWANCE,
@@ -191,8 +197,8 @@ def iso(at_ms: int) -> str:
 
 
 def _outside(name: str, value: Any) -> Any:
-    party = _party(value) if name in _PARTIES else None
-    return value if party is None else public("pty", party)
+    known = _party(value) if name in _NAMED else None
+    return value if known is None else public(_NAMED[name], known)
 
 
 def _party(value: Any) -> UUID | None:

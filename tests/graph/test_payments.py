@@ -160,7 +160,7 @@ async def test_attempts_are_told_to_each_side_as_far_as_they_concern_it(world) -
 async def test_an_address_is_for_its_owner_and_masked(world) -> None:
     intent = replace(await world.bill(), payer=world.asha.id)
     attempt = Attempt(
-        id=intent.id, intent=intent.id, number=1, method=Method.UPI, state=AttemptState.UNKNOWN,
+        id=intent.id, intent=intent.id, number=1, amount=1, method=Method.UPI, state=AttemptState.UNKNOWN,
         payer_vpa="asha.rao@okbank", code="U30", rail_reference="7", asked=0, next_check_at=None,
         scope=str(world.asha.id), key="k", started_at=0, ended_at=None,
     )  # fmt: skip

@@ -210,3 +210,26 @@ async def test_the_schema_lists_the_doors(door) -> None:
     shown = schema["paths"]["/intents/{intent}"]["get"]["responses"]
     assert set(shown) >= {"200", "401", "404"}
     assert "$defs" not in str(schema)
+
+
+async def test_authorize_capture_and_refund(door) -> None:
+    held = await door.post("/payments", door.payment(capture_method="manual_multiple"))
+    assert (held.status_code, held.json()["state"]) == (201, "requires_capture")
+    assert held.json()["amount_capturable"] == "15000"
+    at = f"/intents/{held.json()['id']}/capture"
+    assert told(await door.post(at, {"amount": "1"})) == (403, "payments.not_the_payee")
+    part = await door.post(at, {"amount": "4000", "final": False}, by="shop")
+    assert (part.status_code, part.json()["amount_captured"]) == (200, "4000")
+    over = await door.post(at, {"amount": "11001"}, by="shop")
+    assert (told(over), over.json()["capturable"]) == ((400, "payments.over_capturable"), "11000")
+    done = await door.post(at, {}, by="shop")
+    assert (done.json()["state"], done.json()["amount_captured"]) == ("succeeded", "15000")
+    body = {"payment_id": held.json()["id"], "amount": "5000", "reason": "duplicate"}
+    back = await door.post("/refunds", body, by="shop")
+    assert (back.status_code, back.json()["state"]) == (201, "succeeded")
+    assert (await door.get(back.headers["location"], "asha")).json() == back.json()
+    assert told(await door.get(back.headers["location"], "ravi")) == (404, "refunds.unknown")
+    now = (await door.get(f"/intents/{held.json()['id']}", "shop")).json()
+    assert (now["amount_refunded"], await door.balance(door.shop)) == ("5000", 10_000)
+    more = await door.post("/refunds", body | {"amount": "10001"}, by="shop")
+    assert (told(more), more.json()["refundable"]) == ((409, "refunds.exceeds_captured"), "10000")

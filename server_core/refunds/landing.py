@@ -1,0 +1,98 @@
+"""Transaction 2 of a refund: bring it to what its rail answered, and ask when that was not clear."""
+
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from server_core.actor import SYSTEM
+from server_core.db.work import Database, Work
+from server_core.idempotency import rules as keys
+from server_core.idempotency import service as idempotency
+from server_core.ledger import service as ledger
+from server_core.ledger.model import Mode
+from server_core.payments import service as payments
+from server_core.payments.model import Rails
+from server_core.rails import rules as rail_rules
+from server_core.rails.model import Outcome, RailAnswer, RailRefund
+from server_core.refunds import answers, rules, store
+from server_core.refunds.model import Refund, State
+
+_TAKEN: Final = frozenset({Outcome.SUCCEEDED})
+_OPEN: Final = frozenset({Outcome.UNKNOWN, Outcome.AUTHORIZED, Outcome.ACTION})
+_NEVER_LEFT: Final = frozenset({Outcome.NOT_SENT, Outcome.NOT_FOUND})
+
+
+async def land(db: Database, refund: UUID, answer: RailAnswer, pace: float = 1.0) -> Refund:
+    """Bring the refund to what the rail answered; a repeat changes nothing.
+
+    Raises refunds.failed, refunds.rail_unavailable when the money stayed with the payee.
+    """
+
+    async def do(work: Work) -> Refund:
+        return await _land(work, refund, answer, pace)
+
+    landed = await db.transact(do)
+    if landed.state is State.FAILED:
+        raise (
+            answers.unavailable(landed) if answer.outcome in _NEVER_LEFT else answers.failed(landed)
+        )
+    return landed
+
+
+async def _land(work: Work, refund_id: UUID, answer: RailAnswer, pace: float) -> Refund:
+    known = await store.get(work, refund_id)
+    if known is None:
+        raise rules.unknown_refund()
+    claim = answers.claim_of_refund(known)
+    await idempotency.hold(work, [claim])  # keys, refunds, intents: as every refund locks them
+    refund = await store.lock(work, refund_id) or known
+    if refund.state is not State.PENDING:
+        return refund
+    refund = replace(
+        refund,
+        code=answer.code or refund.code,
+        rail_reference=answer.rail_reference or refund.rail_reference,
+    )
+    if answer.outcome in _OPEN:
+        asked = refund.asked + 1
+        again = rail_rules.next_status_check(refund.created_at, asked, work.now_ms, pace=pace)
+        refund = replace(refund, asked=asked, next_check_at=again)
+        await store.save(work, refund)
+        await idempotency.answer(work, [(claim, answers.said(refund))])
+        return refund
+    taken = answer.outcome in _TAKEN
+    intent = await payments.lock(work, SYSTEM, refund.intent)  # before the accounts, as ever
+    [outcome] = await ledger.post(
+        work, [rules.resolution(refund, Mode.POST if taken else Mode.VOID)]
+    )
+    if not outcome.ok:
+        raise RuntimeError(f"refund {refund.id} cannot be resolved: {outcome.result}")
+    refund = rules.ended(refund, State.SUCCEEDED if taken else State.FAILED, work.now_ms)
+    if not taken:
+        await payments.refunded(work, intent, -refund.amount)
+    await store.save(work, refund)
+    work.emit(answers.event(answers.ending(refund), refund, SYSTEM))
+    said = answers.said(refund) if taken else keys.refusal(answers.failed(refund))
+    await idempotency.answer(work, [(claim, said)])
+    return refund
+
+
+async def ask(db: Database, rails: Rails, refund: UUID) -> Refund:
+    """Ask the rail what became of a refund, and land its answer. It is never sent again."""
+    async with db.reader() as reader:
+        known = await store.get(reader, refund)
+    if known is None:
+        raise rules.unknown_refund()
+    answer = await rails.by_method[known.method].refund_status(known.id, known.attempt)
+    return await land(db, refund, answer, rails.pace)
+
+
+def order(refund: Refund) -> RailRefund:
+    """What the rail is asked to do; the refund's id is the rail's idempotency key."""
+    return RailRefund(
+        refund=refund.id,
+        attempt=refund.attempt,
+        amount_minor=refund.amount,
+        currency=refund.currency,
+        note=refund.note,
+    )

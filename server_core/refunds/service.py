@@ -1,0 +1,133 @@
+"""Refunds: one key makes one; the sum of them never exceeds what was captured."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from server_core.actor import Actor
+from server_core.db.work import Database, Reader, Work
+from server_core.errors import DomainError
+from server_core.idempotency import rules as keys
+from server_core.idempotency import service as idempotency
+from server_core.idempotency import waiting
+from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Replay, Running
+from server_core.ledger import service as ledger
+from server_core.parties import service as parties
+from server_core.payments import service as payments
+from server_core.payments.model import Rails
+from server_core.refunds import answers, landing, rules, store
+from server_core.refunds.model import Ask, Refund, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """Transaction 1 is committed: the rail may be called, with no transaction open."""
+
+    refund: Refund
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Busy:
+    """The same key is under way; `refund` is set when its lease ran out and is now the caller's."""
+
+    refund: UUID | None = None
+
+
+_Opened = Answer[Refund] | Repeated | _Sent | _Busy
+
+
+async def refund(db: Database, rails: Rails, command: Ask) -> Answer[Refund]:
+    """Give money back: over `book` in one commit, over a rail in two with the call between them.
+
+    What goes back is set aside first. A refund whose rail gave no clear answer comes back `pending`
+    and is asked about by the job, never sent twice. A duplicate waits for the first one, as a
+    confirm's does.
+    """
+    claim = answers.claim_of(command)
+    began = db.clock.monotonic_ms()
+    while True:
+        outcome = await db.transact(lambda work: _open(work, command, claim))
+        if isinstance(outcome, DomainError):
+            raise outcome
+        if isinstance(outcome, Answer):
+            return outcome
+        if isinstance(outcome, _Sent):
+            rail = rails.by_method[outcome.refund.method]
+            answer = await rail.refund(landing.order(outcome.refund))
+            return Answer(value=await landing.land(db, outcome.refund.id, answer, rails.pace))
+        if outcome.refund is not None:
+            return Answer(value=await landing.ask(db, rails, outcome.refund))
+        found = await waiting.first_answer(db, claim, began)
+        if found is not None:
+            return _told(answers.replayed(found.answer))
+
+
+async def _open(work: Work, command: Ask, claim: Claim) -> _Opened | DomainError:
+    """Transaction 1: claim the key, decide, set the money aside or give it back, answer."""
+    [found] = await idempotency.claim(work, [claim])
+    match found:
+        case Replay():
+            return answers.replayed(found.answer)
+        case Mismatch():
+            return keys.mismatch()
+        case Running():
+            if await idempotency.take_over(work, claim, found) is None:
+                return _Busy()
+            known = await store.get(work, rules.refund_id(claim))
+            return _Busy(refund=known.id if known and known.state is State.PENDING else None)
+    known = await store.lock(work, rules.refund_id(claim))
+    if known is not None:  # the answer is forgotten, the refund is not
+        if not rules.asks_for(command, claim, known):
+            raise keys.mismatch()
+        await idempotency.answer(work, [(claim, answers.said(known))])
+        return Answer(value=known, replayed=True)
+    try:
+        made = await _made(work, command, claim)
+    except DomainError as refused:
+        if not keys.is_kept(refused):
+            raise
+        await idempotency.answer(work, [(claim, keys.refusal(refused))])
+        return refused
+    if made.state is State.PENDING:
+        return _Sent(refund=made)
+    await idempotency.answer(work, [(claim, answers.said(made))])
+    return Answer(value=made)
+
+
+async def _made(work: Work, command: Ask, claim: Claim) -> Refund:
+    """The new refund with its money moved; what is refused is refused before anything is kept of it."""
+    intent = await payments.lock(work, command.actor, command.intent)
+    amount = rules.check_ask(command, intent)
+    paid = await payments.paid_by(work, intent.id)
+    made = rules.new_refund(command, claim, intent, paid, amount, work.now_ms)
+    payee = await parties.get(work, intent.payee)
+    [moved] = await ledger.post(work, [rules.transfer(made, payee)])
+    if not moved.ok:
+        raise rules.refusal(moved)
+    await payments.refunded(work, intent, amount)
+    await store.insert(work, made)
+    work.emit(answers.event("refund.created", made, command.actor))
+    if made.state is State.SUCCEEDED:
+        work.emit(answers.event("refund.succeeded", made, command.actor))
+    return made
+
+
+async def get(reader: Reader, actor: Actor, refund_id: UUID) -> Refund:
+    return rules.visible(await store.get(reader, refund_id), actor)
+
+
+async def of_intents(
+    reader: Reader, actor: Actor, intents: Collection[UUID]
+) -> dict[UUID, list[Refund]]:
+    """The refunds of those payments that the actor may know of, oldest first."""
+    found: dict[UUID, list[Refund]] = {intent: [] for intent in intents}
+    for one in await store.of_intents(reader, intents):
+        if actor.party in {one.payee, one.payer}:
+            found[one.intent].append(one)
+    return found
+
+
+def _told(outcome: Answer[Refund] | Repeated) -> Answer[Refund]:
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
