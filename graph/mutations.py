@@ -13,6 +13,7 @@ from graph.refusals import UserError, user_error
 from server_core.errors import DomainError, Kind
 from server_core.ids import parse
 from server_core.money import parse_minor
+from server_core.payments import commands
 from server_core.payments import service as payments
 from server_core.payments.model import (
     LIFE_MS,
@@ -57,6 +58,9 @@ class ConfirmPaymentInput:
     method: Method
     payer_vpa: str | None = strawberry.field(
         default=None, description="The account's address, name@bank; for UPI only."
+    )
+    dry_run: bool = strawberry.field(
+        default=False, description="Say what would come of it, and do nothing. The key stays free."
     )
 
 
@@ -197,7 +201,12 @@ class Mutation:
         except DomainError as refused:
             return ConfirmPaymentPayload.refused(refused)
         try:
-            paid = await payments.confirm(context.db, context.confirmations, context.rails, command)
+            if data.dry_run:
+                paid = await commands.dry_run(context.db, context.rails, command)
+            else:
+                paid = await payments.confirm(
+                    context.db, context.confirmations, context.rails, command
+                )
         except DomainError as refused:
             # The payer's next step hangs on how it stands now: declined, paid, or over.
             stands = await _stands(context, command.intent, refused)

@@ -79,6 +79,9 @@ class ConfirmIntent(Body):
 
     method: Method
     payer_vpa: Annotated[str | None, _VPA] = None
+    dry_run: Annotated[
+        bool, Meta(description="Say what would come of it, and do nothing. The key stays free.")
+    ] = False
 
 
 class MakePayment(Body):
@@ -216,6 +219,8 @@ async def confirm(request: Asked, intent: FromPath[str]) -> Said:
             method=asked.method,
             payer_vpa=asked.payer_vpa,
         )
+        if asked.dry_run:
+            return _said(Answer(value=await commands.dry_run(core.db, core.rails, command)), 200)
         answer = await commands.confirm(core.db, core.confirmations, core.rails, command)
         return _paid(answer, 200)
 

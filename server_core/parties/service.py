@@ -25,7 +25,7 @@ async def add(
         kind=kind,
         name=rules.check_name(name),
         mcc=rules.check_mcc(mcc),
-        payee=made.bytes[:6] + made.bytes[-2:] if kind is Kind.MERCHANT else None,
+        payee=made.bytes[8:] if kind is Kind.MERCHANT else None,
         created_at=work.now_ms,
     )
     await store.insert(work, party)

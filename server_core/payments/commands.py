@@ -15,7 +15,7 @@ from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Rep
 from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.payments import answers, capturing, landing, rules, store
-from server_core.payments.confirming import Confirmations, Sent
+from server_core.payments.confirming import Busy, Confirmations, Confirmed, Sent, confirm_many
 from server_core.payments.model import (
     Cancel,
     Capture,
@@ -87,6 +87,33 @@ async def confirm(
         found = await waiting.first_answer(db, claim, began)
         if found is not None:
             return _told(answers.replayed(found.answer))
+
+
+async def dry_run(db: Database, rails: Rails, command: Confirm) -> Intent:
+    """How the intent would stand after transaction 1 of `confirm`, which is run and rolled back.
+
+    No rail is called, no key is used up; what would be refused is raised.
+    """
+
+    async def do(work: Work) -> Intent:
+        [outcome] = await confirm_many(work, [command], connected=frozenset(rails.by_method))
+        raise _RolledBack(outcome)
+
+    try:
+        return await db.transact(do)
+    except _RolledBack as run:
+        outcome = run.outcome
+    if isinstance(outcome, DomainError):
+        raise outcome
+    if isinstance(outcome, Busy):
+        raise keys.still_running(outcome.until, db.clock.now_ms())
+    return outcome.value if isinstance(outcome, Answer) else outcome.intent
+
+
+class _RolledBack(Exception):  # noqa: N818 - it carries what was decided out of its transaction
+    def __init__(self, outcome: Confirmed | DomainError) -> None:
+        super().__init__()
+        self.outcome = outcome
 
 
 async def capture(db: Database, command: Capture) -> Answer[Intent]:

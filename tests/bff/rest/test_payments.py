@@ -233,3 +233,14 @@ async def test_authorize_capture_and_refund(door) -> None:
     assert (now["amount_refunded"], await door.balance(door.shop)) == ("5000", 10_000)
     more = await door.post("/refunds", body | {"amount": "10001"}, by="shop")
     assert (told(more), more.json()["refundable"]) == ((409, "refunds.exceeds_captured"), "10000")
+
+
+async def test_a_dry_run_does_nothing(door) -> None:
+    asked = {"payee_id": public("pty", door.shop.id), "amount": "15000"}
+    at = f"/intents/{(await door.post('/intents', asked, by='shop')).json()['id']}"
+    run = await door.post(f"{at}/confirm", {"method": "book", "dry_run": True}, key="once")
+    assert (run.status_code, run.json()["state"]) == (200, "succeeded")
+    assert (await door.get(at, "shop")).json()["state"] == "requires_confirmation"
+    assert await door.balance(door.shop) == 0
+    paid = await door.post(f"{at}/confirm", {"method": "book"}, key="once")
+    assert (paid.status_code, paid.json()["state"]) == (200, "succeeded")
