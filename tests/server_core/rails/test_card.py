@@ -164,6 +164,14 @@ async def test_a_void_lets_go_of_all_and_of_what_was_captured_nothing(rail: Card
     assert (await rail.reverse(sale.attempt)).outcome is Outcome.REVERSED
 
 
+async def test_what_hangs_is_ended_by_a_void(rail: CardRail):
+    asked = order("tok_stuck", capture=False)
+    assert (await rail.authorize(asked)).outcome is Outcome.UNKNOWN
+    assert (await rail.capture(asked.attempt, _IDS.new(), 1)).code == "card.not_yet"
+    assert (await rail.reverse(asked.attempt)).outcome is Outcome.REVERSED
+    assert (await rail.authorize(asked)).outcome is Outcome.REVERSED
+
+
 async def test_an_authorization_is_good_for_seven_days():
     clock = ManualClock(NOW_MS)
     with sandbox(PROMPT, clock=clock) as address:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from server_core.rails.calls import RailSettings
 from server_core.rails.card import CardRail
 from server_core.rails.doors import DoorRail
 from server_core.rails.model import Outcome, Rail, RailAnswer
@@ -32,6 +33,10 @@ async def test_every_adapter_is_a_rail(name: str):
         rail: Rail = adapter
         assert isinstance(adapter, DoorRail)
         assert rail.name == name
+
+
+def test_the_deadlines_are_npci_s():
+    assert (RailSettings().authorize_s, RailSettings().rest_s) == (15, 10)
 
 
 @EACH

@@ -128,6 +128,14 @@ async def test_a_refund_is_steered_by_the_admin(rail: UpiRail, switch: str):
     assert (await admin(switch, path, {"code": "Z9"})).status_code == 200
     found = await rail.refund_status(refund.refund, asked.attempt)
     assert (found.outcome, found.code) == (Outcome.DECLINED, "Z9")
+    assert (await rail.reverse(asked.attempt)).outcome is Outcome.REVERSED  # nothing went back
+
+
+async def test_what_was_refused_after_all_can_be_refunded_anew(rail: UpiRail, switch: str):
+    asked = await paid(rail)
+    refund = refund_of(asked, 15_000)
+    await rail.refund(refund)
+    await admin(switch, f"/upi/admin/refund/{txn_id(refund.refund)}", {"code": "Z9"})
     assert (await rail.refund(refund_of(asked, 15_000))).outcome is Outcome.SUCCEEDED
 
 

@@ -78,6 +78,7 @@ async def test_each_outcome_is_told_and_signed():
         assert (paid.txn_id, paid.outcome) == (body(1)["txn_id"], Outcome.SUCCEEDED)
         await client.post("/upi/pay", json=body(2, "decline.Z9@okbank"))
         assert (await listener.next()).code == "Z9"
+        await client.get(f"/upi/txn/{body(1)['txn_id']}")  # to ask tells nothing new
         await client.post("/upi/reverse", json={"txn_id": body(1)["txn_id"]})
         assert (await listener.next()).outcome is Outcome.REVERSED
 
