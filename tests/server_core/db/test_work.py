@@ -43,3 +43,14 @@ async def test_a_snapshot_may_read_for_longer_than_a_command(
         async with db.reader() as reader:
             await reader.value(slow)
     await db.close()
+
+
+async def test_what_a_snapshot_sets_ends_with_it(db: Database) -> None:
+    names = ("enable_seqscan", "work_mem", "effective_cache_size")
+    read = f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}"
+    async with db.reader() as reader:
+        before = await reader.row(read)
+    async with db.snapshot() as reader:
+        assert tuple(await reader.row(read)) == ("on", "64MB", "64MB")
+    async with db.reader() as reader:
+        assert await reader.row(read) == before
