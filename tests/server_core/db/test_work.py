@@ -51,6 +51,6 @@ async def test_what_a_snapshot_sets_ends_with_it(db: Database) -> None:
     async with db.reader() as reader:
         before = await reader.row(read)
     async with db.snapshot() as reader:
-        assert tuple(await reader.row(read)) == ("on", "64MB", "64MB")
+        assert tuple(await reader.row(read) or ()) == ("on", "64MB", "64MB")
     async with db.reader() as reader:
         assert await reader.row(read) == before
