@@ -7,7 +7,7 @@ import msgspec
 
 from server_core.actor import Actor
 from server_core.db.work import Emitted
-from server_core.errors import DomainError, Kind, conflict
+from server_core.errors import DomainError, conflict
 from server_core.idempotency import rules as keys
 from server_core.idempotency.model import Answer, Claim, Repeated
 from server_core.ids import public
@@ -56,21 +56,21 @@ def event(name: str, refund: Refund, actor: Actor) -> Emitted:
     )
 
 
-def failed(refund: Refund) -> DomainError:
-    """What the payee is told of a refund that its rail did not take; the money is theirs again."""
+def failed(refund: Refund, *, reached: bool) -> DomainError:
+    """What the payee is told of a refund that its rail did not take; the money is theirs again.
+
+    It is the key's answer either way: one key makes one refund, another one needs another key.
+    """
+    if not reached:
+        return conflict(
+            "refunds.rail_unavailable",
+            "the bank network was not reached and nothing went back: refund again with a new key",
+            refund=public("ref", refund.id),
+        )
     return conflict(
         "refunds.failed",
         "the bank did not take the refund: the money is the payee's again",
         rail_code=refund.code,
-        refund=public("ref", refund.id),
-    )
-
-
-def unavailable(refund: Refund) -> DomainError:
-    return DomainError(
-        Kind.UNAVAILABLE,
-        "refunds.rail_unavailable",
-        "the bank network was not reached and nothing went back: try again",
         refund=public("ref", refund.id),
     )
 

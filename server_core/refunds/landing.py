@@ -33,9 +33,7 @@ async def land(db: Database, refund: UUID, answer: RailAnswer, pace: float = 1.0
 
     landed = await db.transact(do)
     if landed.state is State.FAILED:
-        raise (
-            answers.unavailable(landed) if answer.outcome in _NEVER_LEFT else answers.failed(landed)
-        )
+        raise answers.failed(landed, reached=answer.outcome not in _NEVER_LEFT)
     return landed
 
 
@@ -72,7 +70,8 @@ async def _land(work: Work, refund_id: UUID, answer: RailAnswer, pace: float) ->
         await payments.refunded(work, intent, -refund.amount)
     await store.save(work, refund)
     work.emit(answers.event(answers.ending(refund), refund, SYSTEM))
-    said = answers.said(refund) if taken else keys.refusal(answers.failed(refund))
+    refusal = answers.failed(refund, reached=answer.outcome not in _NEVER_LEFT)
+    said = answers.said(refund) if taken else keys.refusal(refusal)
     await idempotency.answer(work, [(claim, said)])
     return refund
 
