@@ -10,7 +10,7 @@ from graph.money import Money, instant
 from graph.parties import Party
 from graph.refunds import Refund
 from server_core.ids import public
-from server_core.payments import model
+from server_core.payments import model, rules
 
 strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
 strawberry.enum(model.Purpose, name="PaymentPurpose", description="What the money is for.")
@@ -23,7 +23,7 @@ strawberry.enum(
 strawberry.enum(
     model.Operation,
     name="AttemptOperation",
-    description="PAY takes the money or sets it aside; CAPTURE takes what was set aside.",
+    description="PAY takes the money or sets it aside; CAPTURE takes what was set aside; VOID lets it go.",
 )
 strawberry.enum(
     model.AttemptState, name="AttemptState", description="What is known of one try over one rail."
@@ -38,7 +38,9 @@ class Attempt:
     state: model.AttemptState
     rail_code: str | None = strawberry.field(description="The rail's own code, verbatim.")
     rail_reference: str | None
-    payer_vpa: str | None = strawberry.field(description="Masked.")
+    hint: str | None = strawberry.field(
+        description="Enough of what paid to know it again: `as***@okbank`, a bank's code."
+    )
     started_at: datetime
 
     @classmethod
@@ -50,9 +52,22 @@ class Attempt:
             state=attempt.state,
             rail_code=attempt.code if own else None,
             rail_reference=attempt.rail_reference,
-            payer_vpa=masked(attempt.payer_vpa) if own and attempt.payer_vpa else None,
+            hint=attempt.hint if own else None,
             started_at=instant(attempt.started_at),
         )
+
+
+strawberry.enum(
+    model.ActionType,
+    name="NextActionType",
+    description="A bank's page to open, or a link to show as a QR code.",
+)
+
+
+@strawberry.type(description="What the payer must do before anything moves.")
+class NextAction:
+    type: model.ActionType
+    url: str
 
 
 @strawberry.type(description="A payment intent: what is to be paid, by whom, to whom.")
@@ -69,6 +84,7 @@ class Payment:
     capture_before: datetime | None = strawberry.field(
         description="Until when it may be captured; after that it is the payer's again."
     )
+    next_action: NextAction | None
     description: str
     created_at: datetime
     expires_at: datetime
@@ -86,6 +102,7 @@ class Payment:
             amount_capturable=Money.of(intent.capturable, intent.currency),
             amount_refunded=Money.of(intent.refunded, intent.currency),
             capture_before=instant(intent.capture_before) if intent.capture_before else None,
+            next_action=_next_action(intent),
             description=intent.description,
             created_at=instant(intent.created_at),
             expires_at=instant(intent.expires_at),
@@ -115,6 +132,11 @@ class Payment:
         return [Refund.of(one) for one in await info.context.refunds_of(self.intent.id)]
 
 
+def _next_action(intent: model.Intent) -> NextAction | None:
+    kind = rules.action_type(intent)
+    return None if kind is None else NextAction(type=kind, url=intent.action or "")
+
+
 def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt]) -> list[Attempt]:
     """What the actor may see: as payee all, without what banks said; as a payer one's own."""
     party = context.actor.party
@@ -124,9 +146,3 @@ def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt])
         for one in attempts
         if one.scope == scope or party == intent.payee
     ]
-
-
-def masked(vpa: str) -> str:
-    """Enough of an address for its owner to know it again: `as***@okbank`."""
-    name, _, bank = vpa.partition("@")
-    return f"{name[: min(2, len(name) - 1)]}***@{bank}"
