@@ -44,7 +44,7 @@ async def back(street, shop, intent, amount: int | None, key: str) -> str:
 
 
 async def test_it_is_seen_by_both(street) -> None:
-    shop, phone, _ = await sold(street)
+    shop, _phone, _ = await sold(street)
     found, attempt = await payment_of(street, shop)
     assert (found.state, found.amount, found.captured) == (State.SUCCEEDED, 10_000, 10_000)
     assert (attempt.method, attempt.rail) == (Method.OFFLINE, None)
