@@ -35,6 +35,7 @@ from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments import store as payment_store
 from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.rails import store as rail_store
 from server_core.rails.card import CardRail
 from server_core.rails.connected import Rails
 from server_core.rails.doors import DoorRail
@@ -64,7 +65,7 @@ from server_core.webhooks.sending import Sender
 
 STORES: Final = (
     cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
-    payment_store, refund_store, seal_store, session_store, stray_store, terminal_store, trust_store,
+    payment_store, rail_store, refund_store, seal_store, session_store, stray_store, terminal_store, trust_store,
     voucher_store, webhook_store,
 )  # fmt: skip
 """Every slice that declares tables."""

@@ -39,6 +39,7 @@ from server_core.payments.model import (
     State,
 )
 from server_core.rails import rules as rail_rules
+from server_core.rails import store as rail_store
 from server_core.rails.connected import Rails
 from server_core.rails.model import RailOrder
 from server_core.rails.router import Ask
@@ -48,15 +49,14 @@ from server_core.rails.router import Ask
 class Sent:
     """Transaction 1 is committed: the rail may be called with `order`, with no transaction open.
 
-    `tried` are the rails that this request has been sent over, the last one `attempt`'s; `bank`
-    is whose health the router looks at beside a rail's.
+    `ask` is what the router was asked; its `tried` names the rails of this request, the last one
+    `attempt`'s.
     """
 
     intent: Intent
     attempt: Attempt
     order: RailOrder
-    bank: str
-    tried: tuple[str, ...]
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,13 +152,16 @@ class _Confirming:
     """One batch of fresh commands over the intents as the earlier ones leave them."""
 
     __slots__ = (
-        "_attempts", "_intents", "_kept", "_made", "_parties", "_rails", "_work", "released",
+        "_attempts", "_intents", "_kept", "_made", "_most", "_parties", "_preferred", "_rails", "_work",
+        "released",
     )  # fmt: skip
 
     def __init__(self, work: Work, rails: Rails) -> None:
         self._work, self._rails = work, rails
         self._intents: dict[UUID, Intent] = {}
         self._parties: dict[UUID, Party] = {}
+        self._most: dict[str, int] = {}
+        self._preferred: dict[UUID, tuple[str, ...]] = {}
         self._made: set[UUID] = set()
         self._attempts: list[Attempt] = []
         self._kept: list[tuple[Claim, Any]] = []
@@ -215,6 +218,9 @@ class _Confirming:
             work, payees | {one.offer.payee for one in pays.values()}
         )
         allowed = await limits.in_force(work, "payments") if pays else {}
+        if any(one.method is not Method.BOOK for one, _ in commands):
+            self._most = await limits.in_force(work, "rails")
+            self._preferred = await rail_store.preferred(work, self._parties)
         confirms: dict[int, tuple[Confirm, Claim]] = {}
         for i, (command, claim) in enumerate(commands):
             if isinstance(command, Confirm):
@@ -295,18 +301,21 @@ class _Confirming:
     def _attempt(self, one: Proposed, claim: Claim) -> Attempt:
         """The try, over the rail that the router chose; raises when there is none."""
         command, intent = one.command, one.intent
-        choice = self._rails.choose(
-            Ask(
-                method=command.method,
-                currency=intent.currency,
-                amount=intent.amount,
-                bank=attempts.bank_of(command),
-                captures_later=intent.capture_method is not CaptureMethod.AUTOMATIC,
-            )
-        )
+        choice = self._rails.choose(self._ask(command, intent))
         if command.method is not Method.BOOK:
             rules.check_route(command.method, choice)
         return attempts.new_attempt(command, intent, claim, choice, self._work.now_ms)
+
+    def _ask(self, command: Confirm, intent: Intent) -> Ask:
+        return Ask(
+            method=command.method,
+            currency=intent.currency,
+            amount=intent.amount,
+            bank=attempts.bank_of(command),
+            captures_later=intent.capture_method is not CaptureMethod.AUTOMATIC,
+            most=self._most.get(command.method) if intent.currency == "INR" else None,
+            preferred=self._preferred.get(intent.payee, ()),
+        )
 
     def _apply(
         self, intent: Intent, attempt: Attempt, moved: Outcome, command: Confirm, claim: Claim
@@ -350,8 +359,7 @@ class _Confirming:
             intent=under_way,
             attempt=sent,
             order=attempts.order(under_way, sent, command.instrument, payee),
-            bank=attempts.bank_of(command),
-            tried=(sent.rail or "",),
+            ask=replace(self._ask(command, intent), tried=(sent.rail or "",)),
         )
 
     def _shown(

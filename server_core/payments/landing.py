@@ -27,7 +27,6 @@ from server_core.rails import rules as rail_rules
 from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome as RailOutcome
 from server_core.rails.model import RailAnswer
-from server_core.rails.router import Ask
 
 _NOTHING_MOVED = frozenset({AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED})
 
@@ -47,7 +46,7 @@ async def pay(db: Database, rails: Rails, sent: Sent) -> Intent:
     Raises payments.declined, payments.rail_unavailable when the payer must choose again.
     """
     while True:  # each round has tried one rail more
-        answer = await rails.authorize(sent.attempt.rail or "", sent.bank, sent.order)
+        answer = await rails.authorize(sent.attempt.rail or "", sent.ask.bank, sent.order)
         landed = await _landed(db, rails, sent.attempt.id, answer, sent)
         if landed.next is None:
             return _told(landed)
@@ -144,16 +143,7 @@ async def _rerouted(
 
     The rail that was not reached is asked once whether it truly never took it.
     """
-    choice = rails.choose(
-        Ask(
-            method=attempt.method,
-            currency=intent.currency,
-            amount=attempt.amount,
-            bank=sent.bank,
-            captures_later=intent.capture_method is not CaptureMethod.AUTOMATIC,
-            tried=sent.tried,
-        )
-    )
+    choice = rails.choose(sent.ask)
     rail = choice.decision.rail
     if rail is None or intent.attempts >= MAX_OPERATIONS:
         return None
@@ -178,7 +168,7 @@ async def _rerouted(
         intent=tried,
         attempt=again,
         order=replace(sent.order, attempt=again.id),
-        tried=(*sent.tried, rail),
+        ask=replace(sent.ask, tried=(*sent.ask.tried, rail)),
     )
     return Landed(intent=tried, attempt=again, next=next_)
 

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     UNKNOWN_METHOD = "unknown_method"
     CURRENCY = "currency"
     CAPTURE = "capture"
+    AMOUNT = "amount"
     NOT_CONNECTED = "not_connected"
     TRIED = "tried"
     BREAKER_OPEN = "breaker_open"
@@ -47,7 +48,8 @@ class Why(StrEnum):
 class Ask:
     """What is to be paid: `bank` is whose health counts, `tried` what was not reached already.
 
-    `preferred` are the payee's own wishes, the first the dearest; `amount` is in minor units.
+    `preferred` are the payee's own wishes, the first the dearest; `amount` and `most`, what the
+    method carries at most, are in minor units.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Ask:
     amount: int
     bank: str
     captures_later: bool
+    most: int | None = None
     preferred: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
 
@@ -123,7 +126,9 @@ def _not_at_all(ask: Ask) -> Reason | None:
         return Reason.UNKNOWN_METHOD
     if ask.currency not in traits.currencies:
         return Reason.CURRENCY
-    return Reason.CAPTURE if ask.captures_later and not traits.captures_later else None
+    if ask.captures_later and not traits.captures_later:
+        return Reason.CAPTURE
+    return Reason.AMOUNT if ask.most is not None and ask.amount > ask.most else None
 
 
 def _weigh(ask: Ask, one: Reading) -> Candidate:

@@ -23,6 +23,7 @@ from server_core.payments.model import (
     Operation,
     State,
 )
+from server_core.rails import store as rail_store
 from server_core.rails.calls import RailSettings
 from server_core.rails.card import CardRail
 from server_core.rails.connected import Rails
@@ -418,6 +419,23 @@ class TestTheNextRail:
         told = await events(world, intent)
         assert (told.count("stray.found"), told.count("stray.given_back")) == (1, 1)
         assert liar.calls.count("reverse") == 3
+
+    async def test_the_payee_prefers_one_and_no_rail_carries_too_much(self, world) -> None:
+        two = {name: Told(authorize=[YES]) for name in ("upi", "upi.2")}
+        rails = await over(world, Rails(by_name=two))
+        async with world.db.work() as work:
+            await rail_store.prefer(work, world.shop.id, ["upi.2", "upi"])
+        for _ in range(3):
+            await world.confirm(by_bank(world, await world.ask(1_000)), rails)
+        assert (len(two["upi"].calls), len(two["upi.2"].calls)) == (0, 3)
+        async with world.db.work() as work:
+            await work.execute(
+                "INSERT INTO limit_profile VALUES ('rails', 'upi', 5000, 'minor INR', $1, 'test')",
+                work.now_ms + 10**10,
+            )
+        world.db.clock.advance(10**10)
+        much = by_bank(world, await world.ask(5_001))
+        assert await refused(world.confirm(much, rails)) == "payments.no_route"
 
     async def test_a_crash_after_the_change_of_rails(self, world) -> None:
         first, second = Told(authorize=[NOT_SENT], status=[GONE]), Told(status=[GONE])

@@ -34,6 +34,8 @@ BUSY = replace(HALF, free=False)
         ({"method": "cheque"}, [WELL], 0, None, "unknown_method"),
         ({"currency": "USD"}, [WELL], 0, None, "currency"),
         ({"captures_later": True}, [WELL], 0, None, "capture"),
+        ({"most": 99}, [WELL], 0, None, "amount"),
+        ({"most": 100}, [WELL], 0, "upi", "only_one"),
         ({"method": "card", "captures_later": True}, [reads("card")], 0, "card", "only_one"),
         ({}, [], 0, None, "not_connected"),
         ({"tried": ("upi",)}, [WELL], 0, None, "tried"),
@@ -71,6 +73,7 @@ asks = st.builds(
     amount=st.integers(1, 10**12),
     bank=st.text(max_size=8),
     captures_later=st.booleans(),
+    most=st.none() | st.integers(1, 10**12),
     preferred=st.lists(st.sampled_from(["upi", "upi.2"]), max_size=2).map(tuple),
     tried=st.lists(st.sampled_from(["upi", "upi.2"]), max_size=2).map(tuple),
 )
