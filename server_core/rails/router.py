@@ -134,7 +134,7 @@ def _not_at_all(ask: Ask) -> Reason | None:
 def _weigh(ask: Ask, one: Reading) -> Candidate:
     if one.rail in ask.tried:
         why = Why.TRIED
-    elif not one.free:
+    elif one.state is State.OPEN:
         why = Why.BREAKER_OPEN
     else:
         why = Why.PROBE if one.state is State.HALF_OPEN else Why.ELIGIBLE

@@ -101,8 +101,8 @@ async def test_a_connection_sees_its_own_cell_and_nothing_else(cells: Pair, url:
     owner = await asyncpg.connect(url)
     try:
         await owner.execute(
-            "CREATE TABLE public.stray (); GRANT USAGE ON SCHEMA public TO hundi_app;"
-            " GRANT SELECT ON public.stray TO hundi_app"
+            "CREATE TABLE public.left_behind (); GRANT USAGE ON SCHEMA public TO hundi_app;"
+            " GRANT SELECT ON public.left_behind TO hundi_app"
         )
     finally:
         await owner.close()
@@ -110,7 +110,7 @@ async def test_a_connection_sees_its_own_cell_and_nothing_else(cells: Pair, url:
         async with one.reader() as reader:
             assert await reader.value("SHOW search_path") == f"cell{number}"
             with pytest.raises(asyncpg.UndefinedTableError):
-                await reader.value("SELECT count(*) FROM stray")
+                await reader.value("SELECT count(*) FROM left_behind")
 
 
 async def test_the_watch_sees_a_row_that_was_written_anew_with_its_own_values(

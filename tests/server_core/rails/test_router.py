@@ -19,12 +19,11 @@ ASK = Ask(method="upi", currency="INR", amount=100, bank="okbank", captures_late
 
 
 def reads(rail: str, good: int = 0, total: int = 0, state: State = State.CLOSED) -> Reading:
-    return Reading(rail=rail, state=state, free=state is not State.OPEN, good=good, total=total)
+    return Reading(rail=rail, state=state, good=good, total=total)
 
 
 WELL, POOR = reads("upi", 100, 100), reads("upi.2", 60, 100)
 OPEN, HALF = reads("upi", 0, 5, State.OPEN), reads("upi", 0, 5, State.HALF_OPEN)
-BUSY = replace(HALF, free=False)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,6 @@ BUSY = replace(HALF, free=False)
         ({}, [HALF], 999, "upi", "probe"),
         ({}, [HALF, POOR], 49, "upi", "probe"),
         ({}, [HALF, POOR], 50, "upi.2", "only_one"),
-        ({}, [BUSY], 0, None, "breaker_open"),
         ({"tried": ("upi.2",)}, [OPEN, POOR], 0, None, "breaker_open"),
         ({}, [reads("upi"), reads("upi.2")], 500, "upi", "best_score"),
     ],
@@ -82,7 +80,6 @@ readings = st.lists(
         Reading,
         rail=st.sampled_from(["upi", "upi.2", "upi.3", "card"]),
         state=st.sampled_from(State),
-        free=st.booleans(),
         good=st.integers(0, 60),
         total=st.integers(60, 125),
     ),
@@ -100,7 +97,7 @@ def test_a_decision_is_made_again_from_its_record_and_takes_only_what_is_free(as
     if decision.rail is None:
         return
     [chosen] = [one for one in found if one.rail == decision.rail]
-    assert chosen.free
+    assert chosen.state is not State.OPEN
     assert chosen.rail not in ask.tried
 
 
