@@ -5,12 +5,13 @@ from typing import Self
 
 import strawberry
 
-from graph.context import Context, Info, described
+from graph.context import Info, described
 from graph.money import Money, instant
 from graph.parties import Party
 from graph.refunds import Refund
 from server_core.ids import public
 from server_core.payments import model
+from server_core.payments.showing import Shown, shown
 
 strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
 strawberry.enum(model.Purpose, name="PaymentPurpose", description="What the money is for.")
@@ -42,15 +43,15 @@ class Attempt:
     started_at: datetime
 
     @classmethod
-    def of(cls, attempt: model.Attempt, *, own: bool) -> Self:
+    def of(cls, attempt: Shown) -> Self:
         return cls(
             number=attempt.number,
             operation=attempt.operation,
             method=attempt.method,
             state=attempt.state,
-            rail_code=attempt.code if own else None,
+            rail_code=attempt.code,
             rail_reference=attempt.rail_reference,
-            payer_vpa=masked(attempt.payer_vpa) if own and attempt.payer_vpa else None,
+            payer_vpa=attempt.payer_vpa,
             started_at=instant(attempt.started_at),
         )
 
@@ -106,27 +107,11 @@ class Payment:
         if self.intent.attempts == 0:
             return []
         context = info.context
-        return shown(context, self.intent, await context.attempts_of(self.intent.id))
+        tried = await context.attempts_of(self.intent.id)
+        return [Attempt.of(one) for one in shown(context.actor, self.intent, tried)]
 
     @described("What of it went back, or is on its way back; oldest first.")
     async def refunds(self, info: Info) -> list[Refund]:
         if self.intent.captured == 0:
             return []
         return [Refund.of(one) for one in await info.context.refunds_of(self.intent.id)]
-
-
-def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt]) -> list[Attempt]:
-    """What the actor may see: as payee all, without what banks said; as a payer one's own."""
-    party = context.actor.party
-    scope = str(party)
-    return [
-        Attempt.of(one, own=one.scope == scope)
-        for one in attempts
-        if one.scope == scope or party == intent.payee
-    ]
-
-
-def masked(vpa: str) -> str:
-    """Enough of an address for its owner to know it again: `as***@okbank`."""
-    name, _, bank = vpa.partition("@")
-    return f"{name[: min(2, len(name) - 1)]}***@{bank}"
