@@ -31,6 +31,7 @@ _REFUSED: Final = {
     503: "Nothing was decided: repeat with the same key.",
 }
 _OF_A_QUESTION: Final = frozenset({401, 403, 404, 503})
+_OF_A_PAGE: Final = "The query is wrong: `code` says how, `field` names the parameter."
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -45,9 +46,17 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 def responses(
-    status: int, shape: type[msgspec.Struct], *, keyed: bool = True, pays: bool = False
+    status: int,
+    shape: type[msgspec.Struct],
+    *,
+    keyed: bool = True,
+    pays: bool = False,
+    paged: bool = False,
 ) -> dict[int, ResponseSpec]:
-    """Every answer of a door by its status; 202 where a rail may be slower than we wait."""
+    """Every answer of a door by its status; 202 where a rail may be slower than we wait.
+
+    `paged` is a question whose query may be wrong.
+    """
     found = {status: ResponseSpec(shape, generate_examples=False, description="As it stands.")}
     if pays:
         found[202] = ResponseSpec(
@@ -55,8 +64,9 @@ def responses(
             generate_examples=False,
             description="The rail has not said yet; a repeat of the key tells how it ended.",
         )
-    for number, what in _REFUSED.items():
-        if keyed or number in _OF_A_QUESTION:
+    refused = _REFUSED | {400: _OF_A_PAGE} if paged else _REFUSED
+    for number, what in refused.items():
+        if keyed or number in _OF_A_QUESTION or (paged and number == 400):
             found[number] = ResponseSpec(
                 Problem, generate_examples=False, description=what, media_type=_PROBLEM
             )
