@@ -23,7 +23,10 @@ from server_core.refunds import service as refunds
 
 Asked = Request[Any, Any, Any]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-_NEXT: Final = Meta(description="`after` of the next page; null when this one is the last.")
+_NEXT: Final = Meta(
+    description="`after` of the next page; null when this one is the last.",
+    examples=["aW50ZW50czowMTlhYWU2YjdhMmM3MDAwODAwMDAwYzBmZmVlMDAwMQ"],
+)
 _OF: Final = "Only those of this payment, `pay_…`."
 
 
@@ -80,7 +83,7 @@ class Refunds(msgspec.Struct, kw_only=True, frozen=True):
 @get(
     "/intents",
     operation_class=paged(),
-    responses=responses(200, PaymentIntents, keyed=False, paged=True),
+    responses=responses(200, PaymentIntents, keyed=False),
 )
 async def intents(request: Asked) -> Response[PaymentIntents]:
     """One's own payments, sent and received, newest first.
@@ -111,7 +114,7 @@ async def attempts(request: Asked, intent: FromPath[str]) -> Response[PaymentAtt
 @get(
     "/refunds",
     operation_class=paged(intent=_OF),
-    responses=responses(200, Refunds, keyed=False, paged=True),
+    responses=responses(200, Refunds, keyed=False),
 )
 async def refunded(request: Asked) -> Response[Refunds]:
     """One's own refunds, given and got, newest first; or those of one payment."""

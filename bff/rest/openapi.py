@@ -30,8 +30,10 @@ _REFUSED: Final = {
     429: "A limit; the members say which.",
     503: "Nothing was decided: repeat with the same key.",
 }
-_OF_A_QUESTION: Final = frozenset({401, 403, 404, 503})
-_OF_A_PAGE: Final = "The query is wrong: `code` says how, `field` names the parameter."
+_UNKEYED: Final = {number: _REFUSED[number] for number in (401, 403, 404)} | {
+    400: "The request is wrong: `code` says how, `field` names what.",
+    503: "Not answered: repeat it.",
+}
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -46,17 +48,9 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 def responses(
-    status: int,
-    shape: type[msgspec.Struct],
-    *,
-    keyed: bool = True,
-    pays: bool = False,
-    paged: bool = False,
+    status: int, shape: type[msgspec.Struct], *, keyed: bool = True, pays: bool = False
 ) -> dict[int, ResponseSpec]:
-    """Every answer of a door by its status; 202 where a rail may be slower than we wait.
-
-    `paged` is a question whose query may be wrong.
-    """
+    """Every answer of a door by its status; 202 where a rail may be slower than we wait."""
     found = {status: ResponseSpec(shape, generate_examples=False, description="As it stands.")}
     if pays:
         found[202] = ResponseSpec(
@@ -64,12 +58,10 @@ def responses(
             generate_examples=False,
             description="The rail has not said yet; a repeat of the key tells how it ended.",
         )
-    refused = _REFUSED | {400: _OF_A_PAGE} if paged else _REFUSED
-    for number, what in refused.items():
-        if keyed or number in _OF_A_QUESTION or (paged and number == 400):
-            found[number] = ResponseSpec(
-                Problem, generate_examples=False, description=what, media_type=_PROBLEM
-            )
+    for number, what in (_REFUSED if keyed else _UNKEYED).items():
+        found[number] = ResponseSpec(
+            Problem, generate_examples=False, description=what, media_type=_PROBLEM
+        )
     return found
 
 

@@ -189,7 +189,7 @@ async def _replay(work: Work, actor: Actor, endpoint: UUID, asked: Replay) -> Re
 
 @get(
     "/webhooks/endpoints/{endpoint:str}/messages",
-    responses=responses(200, WebhookMessages, keyed=False, paged=True),
+    responses=responses(200, WebhookMessages, keyed=False),
 )
 async def messages(
     request: Asked,

@@ -230,4 +230,5 @@ async def test_the_schema_lists_the_pages(door: Door) -> None:
     [limit] = [one for one in said["parameters"] if one["name"] == "limit"]
     assert (limit["schema"]["minimum"], limit["schema"]["maximum"]) == (1, 100)
     tries = schema["paths"]["/intents/{intent}/attempts"]["get"]["responses"]
-    assert set(tries) >= {"200", "401", "403", "404", "503"}
+    assert set(tries) >= {"200", "400", "401", "403", "404", "503"}
+    assert all(PROBLEM in tries[status]["content"] for status in tries if status != "200")
