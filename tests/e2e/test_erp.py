@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -168,9 +169,9 @@ def until(true: Callable[[], bool], what: str) -> None:
         Event().wait(0.1)
 
 
-def ready(market: Market) -> bool:
+def up(url: str) -> bool:
     try:
-        return httpx.get(f"{market.env['HUNDI_ADDRESS']}/health/ready", timeout=2).is_success
+        return httpx.get(url, timeout=2).is_success
     except httpx.HTTPError:
         return False
 
@@ -203,7 +204,8 @@ def market(tmp_path: Path, database_url: str) -> Iterator[Market]:
         made.start("sandbox", "--port", env["HUNDI_UPI_URL"].rpartition(":")[2])
         made.start("serve", "--no-workers")
         made.start("work")
-        until(lambda: ready(made), "the server does not come up")
+        for url in (f"{env['HUNDI_UPI_URL']}/health", f"{env['HUNDI_ADDRESS']}/health/ready"):
+            until(partial(up, url), f"{url} does not come up")
         top_up = {"amount": "500000", "purpose": "top_up", "method": "upi"}
         made.good("POST", "/payments", top_up | {"payer_vpa": "asha@okbank"}, "asha")
         yield made
