@@ -10,7 +10,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
 from bff.rest import lists, payments, refunds, webhooks
-from bff.routes import edge, graphql, health, metrics, sessions
+from bff.routes import edge, graphql, health, metrics, rails, sessions
 from server_core.app import Core
 
 MAX_BODY = 64 * 1024
@@ -31,6 +31,7 @@ def create_app(core: Core) -> Litestar:
             metrics.metrics,
             sessions.open_link,
             sessions.end,
+            rails.callbacks,
             *edge.routes(),
             *payments.routes(),
             *refunds.routes(),

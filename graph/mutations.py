@@ -15,6 +15,7 @@ from server_core.ids import parse
 from server_core.money import parse_minor
 from server_core.payments import commands
 from server_core.payments import service as payments
+from server_core.payments.attempts import one_instrument
 from server_core.payments.model import (
     LIFE_MS,
     Capture,
@@ -51,13 +52,22 @@ class CreateTopUpInput:
     currency: str = strawberry.field(default="INR", description="ISO 4217.")
 
 
-@strawberry.input(description="Pay: from the wallet (BOOK), or from a bank account (UPI).")
+@strawberry.input(
+    description="Pay: from the wallet (BOOK), over UPI, by a link that any app pays (UPI_LINK), by"
+    " card, at a bank (NETBANKING)."
+)
 class ConfirmPaymentInput:
     idempotency_key: str = strawberry.field(description=_KEY)
     id: strawberry.ID
     method: Method
     payer_vpa: str | None = strawberry.field(
         default=None, description="The account's address, name@bank; for UPI only."
+    )
+    card_token: str | None = strawberry.field(
+        default=None, description="tok_…, never the card's number; for CARD only."
+    )
+    bank: str | None = strawberry.field(
+        default=None, description="The bank's code; for NETBANKING only."
     )
     dry_run: bool = strawberry.field(
         default=False, description="Say what would come of it, and do nothing. The key stays free."
@@ -196,7 +206,12 @@ class Mutation:
                 key=data.idempotency_key,
                 intent=parse("pay", data.id),
                 method=data.method,
-                payer_vpa=data.payer_vpa,
+                instrument=one_instrument(
+                    data.method,
+                    payerVpa=data.payer_vpa,
+                    cardToken=data.card_token,
+                    bank=data.bank,
+                ),
             )
         except DomainError as refused:
             return ConfirmPaymentPayload.refused(refused)
@@ -227,7 +242,7 @@ class Mutation:
                 amount=None if data.amount is None else parse_minor(data.amount),
                 final=data.final,
             )
-            taken = await payments.capture(context.db, command)
+            taken = await payments.capture(context.db, context.rails, command)
         except DomainError as refused:
             return CapturePaymentPayload.refused(refused)
         return CapturePaymentPayload.of(taken)
@@ -257,7 +272,9 @@ class Mutation:
     ) -> CancelPaymentPayload:
         context = info.context
         try:
-            over = await payments.cancel(context.db, context.actor, parse("pay", data.id))
+            over = await payments.cancel(
+                context.db, context.rails, context.actor, parse("pay", data.id)
+            )
         except DomainError as refused:
             return CancelPaymentPayload.refused(refused)
         return CancelPaymentPayload.of(over)

@@ -10,7 +10,7 @@ from graph.money import Money, instant
 from graph.parties import Party
 from graph.refunds import Refund
 from server_core.ids import public
-from server_core.payments import model
+from server_core.payments import model, rules
 from server_core.payments.showing import Shown, shown
 
 strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
@@ -24,7 +24,7 @@ strawberry.enum(
 strawberry.enum(
     model.Operation,
     name="AttemptOperation",
-    description="PAY takes the money or sets it aside; CAPTURE takes what was set aside.",
+    description="PAY takes the money or sets it aside; CAPTURE takes what was set aside; VOID lets it go.",
 )
 strawberry.enum(
     model.AttemptState, name="AttemptState", description="What is known of one try over one rail."
@@ -39,7 +39,9 @@ class Attempt:
     state: model.AttemptState
     rail_code: str | None = strawberry.field(description="The rail's own code, verbatim.")
     rail_reference: str | None
-    payer_vpa: str | None = strawberry.field(description="Masked.")
+    hint: str | None = strawberry.field(
+        description="Enough of what paid to know it again: `as***@okbank`, a bank's code."
+    )
     started_at: datetime
 
     @classmethod
@@ -51,9 +53,22 @@ class Attempt:
             state=attempt.state,
             rail_code=attempt.code,
             rail_reference=attempt.rail_reference,
-            payer_vpa=attempt.payer_vpa,
+            hint=attempt.hint,
             started_at=instant(attempt.started_at),
         )
+
+
+strawberry.enum(
+    model.ActionType,
+    name="NextActionType",
+    description="A bank's page to open, or a link to show as a QR code.",
+)
+
+
+@strawberry.type(description="What the payer must do before anything moves.")
+class NextAction:
+    type: model.ActionType
+    url: str
 
 
 @strawberry.type(description="A payment intent: what is to be paid, by whom, to whom.")
@@ -70,6 +85,7 @@ class Payment:
     capture_before: datetime | None = strawberry.field(
         description="Until when it may be captured; after that it is the payer's again."
     )
+    next_action: NextAction | None
     description: str
     created_at: datetime
     expires_at: datetime
@@ -87,6 +103,7 @@ class Payment:
             amount_capturable=Money.of(intent.capturable, intent.currency),
             amount_refunded=Money.of(intent.refunded, intent.currency),
             capture_before=instant(intent.capture_before) if intent.capture_before else None,
+            next_action=_next_action(intent),
             description=intent.description,
             created_at=instant(intent.created_at),
             expires_at=instant(intent.expires_at),
@@ -115,3 +132,8 @@ class Payment:
         if self.intent.captured == 0:
             return []
         return [Refund.of(one) for one in await info.context.refunds_of(self.intent.id)]
+
+
+def _next_action(intent: model.Intent) -> NextAction | None:
+    kind = rules.action_type(intent)
+    return None if kind is None else NextAction(type=kind, url=intent.action or "")

@@ -14,7 +14,7 @@ from server_core.events.model import Event
 from server_core.ids import parse
 from server_core.payments import rules
 from server_core.payments import service as payments
-from server_core.payments.model import TRANSITIONS, Intent, State
+from server_core.payments.model import OVER, Intent, State
 
 _STEP: Final = {
     State.REQUIRES_CONFIRMATION: 0,
@@ -60,7 +60,7 @@ class Subscription:
 
 
 def final(intent: Intent) -> bool:
-    return not TRANSITIONS[intent.state]
+    return intent.state in OVER
 
 
 def after(intent: Intent, event: Event) -> Intent:

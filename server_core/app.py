@@ -35,7 +35,12 @@ from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments import store as payment_store
 from server_core.payments.confirming import Confirmations, confirm_many, rows_of
-from server_core.payments.model import Method, Rails
+from server_core.rails.card import CardRail
+from server_core.rails.connected import Rails
+from server_core.rails.doors import DoorRail
+from server_core.rails.model import Rail
+from server_core.rails.netbanking import NetbankingRail
+from server_core.rails.traits import method_of
 from server_core.rails.upi import UpiRail
 from server_core.refunds import jobs as refund_jobs
 from server_core.refunds import store as refund_store
@@ -44,6 +49,8 @@ from server_core.seals import keys as seal_keys
 from server_core.seals import store as seal_store
 from server_core.sessions import store as session_store
 from server_core.settings import Settings
+from server_core.strays import jobs as stray_jobs
+from server_core.strays import store as stray_store
 from server_core.terminals import store as terminal_store
 from server_core.trust import jobs as trust_jobs
 from server_core.trust import service as trust
@@ -57,10 +64,14 @@ from server_core.webhooks.sending import Sender
 
 STORES: Final = (
     cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
-    payment_store, refund_store, seal_store, session_store, terminal_store, trust_store, voucher_store,
-    webhook_store,
+    payment_store, refund_store, seal_store, session_store, stray_store, terminal_store, trust_store,
+    voucher_store, webhook_store,
 )  # fmt: skip
 """Every slice that declares tables."""
+
+_ADAPTERS: Final[dict[str, type[DoorRail]]] = {
+    one.rail: one for one in (UpiRail, CardRail, NetbankingRail)
+}
 
 TABLES: Final = SQLModel.metadata
 """What the stores declare; a test holds the migrations to them."""
@@ -140,13 +151,18 @@ class Core:
             Job(name="payments.expire", period_s=5, tick=partial(payment_jobs.expire, db)),
             Job(
                 name="payments.reconcile",
-                period_s=max(0.2, 5 * self.settings.rail_pace),
+                period_s=max(0.2, self.settings.rail_pace),
                 tick=partial(payment_jobs.reconcile, db, self.rails),
             ),
             Job(
                 name="refunds.reconcile",
                 period_s=max(0.2, 5 * self.settings.rail_pace),
                 tick=partial(refund_jobs.reconcile, db, self.rails),
+            ),
+            Job(
+                name="strays.return",
+                period_s=max(0.2, 5 * self.settings.rail_pace),
+                tick=partial(stray_jobs.tick, db, self.rails),
             ),
             Job(name="idempotency.reap", period_s=60, tick=partial(idempotency_jobs.tick, db)),
             Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),
@@ -176,7 +192,7 @@ async def open_core(
         db = await Database.connect(url, clock=clock, entropy=entropy, flush=event_store.flush)
         try:
             sender = Sender(clock, allow_private=settings.allow_private_webhooks)
-            async with UpiRail.connect(settings.upi_url, clock=clock) as upi, sender:
+            async with _connected(settings, clock, entropy) as rails, sender:
                 field_keys = fields.load(
                     settings.home / "keys",
                     entropy=entropy,
@@ -191,12 +207,8 @@ async def open_core(
                     db=db,
                     revision=revision,
                     bus=InProcessBus(),
-                    rails=Rails(by_method={Method.UPI: upi}, pace=settings.rail_pace),
-                    confirmations=Batch(
-                        db,
-                        partial(confirm_many, connected=frozenset({Method.UPI})),
-                        keys=rows_of,
-                    ),
+                    rails=rails,
+                    confirmations=Batch(db, partial(confirm_many, rails=rails), keys=rows_of),
                     trust=trust.load(
                         settings.home / "keys",
                         entropy=entropy,
@@ -221,10 +233,28 @@ async def open_core(
             await db.close()
 
 
+@asynccontextmanager
+async def _connected(settings: Settings, clock: Clock, entropy: Entropy) -> AsyncIterator[Rails]:
+    """Every rail that has an address, with a pool of connections of its own."""
+    async with AsyncExitStack() as opened:
+        by_name: dict[str, Rail] = {}
+        for name, url in settings.rail_urls.items():
+            adapter = _ADAPTERS[method_of(name)].connect(url, clock=clock)
+            opened.push_async_callback(adapter.aclose)
+            by_name[name] = adapter
+        yield Rails(
+            by_name=by_name,
+            pace=settings.rail_pace,
+            clock=clock,
+            entropy=entropy,
+        )
+
+
 async def _open_house_accounts(core: Core) -> None:
     async with core.db.work() as work:
-        for currency in EXPONENTS:
-            await payments.open_rail_account(work, Method.UPI, currency)
+        for rail in sorted(core.rails.by_name):
+            for currency in EXPONENTS:
+                await payments.open_rail_account(work, rail, currency)
 
 
 @asynccontextmanager

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server_core.errors import invalid
+from server_core.rails.callbacks import MIN_KEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where things are. `database_url` None means the embedded PostgreSQL in `home`."""
+    """Where things are. `database_url` None means the embedded PostgreSQL in `home`.
+
+    `upi_url` may list a second connection after a comma; None of the others is not connected.
+    """
 
     home: Path
     database_url: str | None
@@ -26,16 +30,23 @@ class Settings:
     kafka_topic: str = "hundi.events"
     redis_url: str | None = None
     allow_private_webhooks: bool = False
+    card_url: str | None = None
+    netbanking_url: str | None = None
+    callback_key: bytes | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """From HUNDI_* variables; raises settings.port, .pace and .topic on nonsense."""
+        """From HUNDI_* variables; raises settings.port, .pace, .topic, .callback_key on nonsense."""
         env = os.environ if environment is None else environment
+        upi = env.get("HUNDI_UPI_URL", "http://127.0.0.1:8481")
         host, port = env.get("HUNDI_HOST", "127.0.0.1"), _port(env.get("HUNDI_PORT", "8480"))
         return cls(
             home=Path(env.get("HUNDI_HOME", ".hundi")).absolute(),
             database_url=env.get("HUNDI_DATABASE_URL") or None,
-            upi_url=env.get("HUNDI_UPI_URL", "http://127.0.0.1:8481"),
+            upi_url=upi,
+            card_url=env.get("HUNDI_CARD_URL", _first(upi)) or None,
+            netbanking_url=env.get("HUNDI_NETBANKING_URL", _first(upi)) or None,
+            callback_key=_callback_key(env.get("HUNDI_CALLBACK_KEY")),
             origin=env.get("HUNDI_ORIGIN", f"http://localhost:{port}"),
             host=host,
             port=port,
@@ -47,6 +58,38 @@ class Settings:
             redis_url=env.get("HUNDI_REDIS_URL") or None,
             allow_private_webhooks=env.get("HUNDI_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
         )
+
+    @property
+    def rail_urls(self) -> dict[str, str]:
+        """Where each rail is, by its name: `upi`, `upi.2`, `card`, `netbanking`."""
+        lines = {"upi": self.upi_url, "card": self.card_url, "netbanking": self.netbanking_url}
+        return {
+            method if place == 1 else f"{method}.{place}": url.strip()
+            for method, urls in lines.items()
+            for place, url in enumerate((urls or "").split(","), start=1)
+            if url.strip()
+        }
+
+
+def _first(urls: str) -> str:
+    return urls.partition(",")[0].strip()
+
+
+def _callback_key(path: str | None) -> bytes | None:
+    """The file's bytes: as many as the hash has, at least."""
+    if not path:
+        return None
+    try:
+        key = Path(path).read_bytes()
+    except OSError as error:
+        raise invalid(
+            "settings.callback_key", f"HUNDI_CALLBACK_KEY cannot be read: {error.strerror}"
+        ) from error
+    if len(key) < MIN_KEY:
+        raise invalid(
+            "settings.callback_key", f"the file of HUNDI_CALLBACK_KEY needs {MIN_KEY} bytes"
+        )
+    return key
 
 
 def _port(text: str) -> int:

@@ -12,6 +12,7 @@ from bff.cli import (
     keys,
     ledger,
     parties,
+    payments,
     run,
     sandbox,
     schema,
@@ -57,8 +58,8 @@ def main() -> None:
 
 
 for group in (
-    events.events, keys.keys, ledger.ledger, parties.party, sessions.session, terminals.terminal, schema.schema,
-    webhooks.webhooks,
+    events.events, keys.keys, ledger.ledger, parties.party, payments.payments, sessions.session,
+    terminals.terminal, schema.schema, webhooks.webhooks,
 ):  # fmt: skip
     main.add_command(group)
 for command in (serve.serve, serve.work, sandbox.sandbox, run.run, demo.demo):

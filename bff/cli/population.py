@@ -73,6 +73,6 @@ async def _top_up(core: Core, party: Party, person: Person) -> None:
             key=f"demo-fund-{party.id}",
             intent=intent.id,
             method=Method.UPI,
-            payer_vpa=person.bank,
+            instrument=person.bank,
         ),
     )

@@ -27,6 +27,10 @@ _NEXT: Final = Meta(
     description="`after` of the next page; null when this one is the last.",
     examples=["aW50ZW50czowMTlhYWU2YjdhMmM3MDAwODAwMDAwYzBmZmVlMDAwMQ"],
 )
+_HINT: Final = Meta(
+    description="Enough of what paid to know it again, such as a bank's code.",
+    examples=["as***@okbank"],
+)
 _OF: Final = "Only those of this payment, `pay_…`."
 
 
@@ -41,13 +45,16 @@ class PaymentAttempt(msgspec.Struct, kw_only=True, frozen=True):
     """One try to pay or to capture. What a bank said of it, only who tried sees."""
 
     number: int
-    operation: Annotated[Operation, Meta(description="Money taken or set aside; or captured.")]
+    operation: Annotated[
+        Operation,
+        Meta(description="Money taken or set aside (`pay`), captured, or let go (`void`)."),
+    ]
     amount: Annotated[str, Meta(description="Minor units.", examples=["15000"])]
     method: Method
     state: AttemptState
     rail_code: Annotated[str | None, Meta(description="The rail's own code.", examples=["Z9"])]
     rail_reference: str | None
-    payer_vpa: Annotated[str | None, Meta(description="Masked.", examples=["as***@okbank"])]
+    hint: Annotated[str | None, _HINT]
     started_at: datetime
     ended_at: datetime | None
 
@@ -61,7 +68,7 @@ class PaymentAttempt(msgspec.Struct, kw_only=True, frozen=True):
             state=one.state,
             rail_code=one.code,
             rail_reference=one.rail_reference,
-            payer_vpa=one.payer_vpa,
+            hint=one.hint,
             started_at=instant(one.started_at),
             ended_at=instant(one.ended_at) if one.ended_at else None,
         )

@@ -20,8 +20,10 @@ from server_core.idempotency.model import Answer
 from server_core.ids import parse, public
 from server_core.money import parse_minor
 from server_core.payments import commands, service
+from server_core.payments.attempts import one_instrument
 from server_core.payments.model import (
     LIFE_MS,
+    ActionType,
     Cancel,
     Capture,
     CaptureMethod,
@@ -33,6 +35,7 @@ from server_core.payments.model import (
     Purpose,
     State,
 )
+from server_core.payments.rules import action_type
 
 Asked = Request[Any, Any, Any]
 
@@ -43,6 +46,8 @@ _AMOUNT: Final = Meta(
 )
 _CURRENCY: Final = Meta(description="ISO 4217.", examples=["INR"])
 _VPA: Final = Meta(description="The payer's account, `name@bank`; for `upi` only.")
+_TOKEN: Final = Meta(description="The card's token, `tok_…`, never its number; for `card` only.")
+_BANK: Final = Meta(description="The bank's code; for `netbanking` only.")
 _CAPTURE: Final = Meta(
     description="When the money is taken: at once, by one capture later, or by several."
 )
@@ -74,23 +79,34 @@ class CreateIntent(Body):
         )
 
 
-class ConfirmIntent(Body):
-    """Pay an intent: from the wallet (`book`), or from a bank account (`upi`)."""
+class _Instrument(Body, kw_only=True):
+    """What pays, by the method that it belongs to."""
 
     method: Method
     payer_vpa: Annotated[str | None, _VPA] = None
+    card_token: Annotated[str | None, _TOKEN] = None
+    bank: Annotated[str | None, _BANK] = None
+
+    def instrument(self) -> str | None:
+        """The one that the method takes; raises payments.instrument for another's."""
+        return one_instrument(
+            self.method, payerVpa=self.payer_vpa, cardToken=self.card_token, bank=self.bank
+        )
+
+
+class ConfirmIntent(_Instrument, kw_only=True):
+    """Pay an intent: from the wallet, over UPI, by a link that any app pays, by card, at a bank."""
+
     dry_run: Annotated[
         bool, Meta(description="Say what would come of it, and do nothing. The key stays free.")
     ] = False
 
 
-class MakePayment(Body):
+class MakePayment(_Instrument, kw_only=True):
     """Create and confirm in one, as its payer."""
 
     amount: Annotated[str, _AMOUNT]
-    method: Method
     payee_id: Annotated[str | None, _PAYEE] = None
-    payer_vpa: Annotated[str | None, _VPA] = None
     currency: Annotated[str, _CURRENCY] = "INR"
     purpose: Purpose = Purpose.PAYMENT
     description: str = ""
@@ -107,7 +123,7 @@ class MakePayment(Body):
             description=self.description,
             capture_method=self.capture_method,
         )
-        return Pay(offer=offer, method=self.method, payer_vpa=self.payer_vpa)
+        return Pay(offer=offer, method=self.method, instrument=self.instrument())
 
 
 class CaptureIntent(Body):
@@ -119,6 +135,15 @@ class CaptureIntent(Body):
 
 class CancelIntent(Body):
     """Nothing more is said: no body, or an empty object."""
+
+
+class NextAction(msgspec.Struct, kw_only=True, frozen=True):
+    """What the payer must do before anything moves."""
+
+    type: ActionType
+    url: Annotated[
+        str, Meta(description="A bank's page to open, or a `upi://pay` link to show as a QR code.")
+    ]
 
 
 class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
@@ -136,6 +161,7 @@ class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
     capture_before: Annotated[
         datetime | None, Meta(description="After it what is set aside is the payer's again.")
     ]
+    next_action: NextAction | None
     description: str
     payee_id: str
     payer_id: Annotated[str | None, Meta(description="Null until somebody confirms.")]
@@ -156,6 +182,7 @@ class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
             amount_capturable=str(intent.capturable),
             amount_refunded=str(intent.refunded),
             capture_before=instant(intent.capture_before) if intent.capture_before else None,
+            next_action=_next_action(intent),
             description=intent.description,
             payee_id=public("pty", intent.payee),
             payer_id=public("pty", intent.payer) if intent.payer else None,
@@ -163,6 +190,11 @@ class PaymentIntent(msgspec.Struct, kw_only=True, frozen=True):
             expires_at=instant(intent.expires_at),
             updated_at=instant(intent.updated_at),
         )
+
+
+def _next_action(intent: Intent) -> NextAction | None:
+    kind = action_type(intent)
+    return None if kind is None else NextAction(type=kind, url=intent.action or "")
 
 
 Said = Response[PaymentIntent]
@@ -186,8 +218,9 @@ def _said(answer: Answer[Intent], status: int) -> Said:
 
 
 def _paid(answer: Answer[Intent], status: int) -> Said:
-    """202 while the rail has not said what became of it."""
-    return _said(answer, 202 if answer.value.state is State.PROCESSING else status)
+    """202 while the rail has not said what became of it, or the payer has yet to act."""
+    waits = answer.value.state in {State.PROCESSING, State.REQUIRES_ACTION}
+    return _said(answer, 202 if waits else status)
 
 
 @post("/intents", operation_class=takes(CreateIntent), responses=responses(201, PaymentIntent))
@@ -208,7 +241,7 @@ async def create(request: Asked) -> Said:
     responses=responses(200, PaymentIntent, pays=True),
 )
 async def confirm(request: Asked, intent: FromPath[str]) -> Said:
-    """Pay an intent; 202 when its rail has not said yet what became of it."""
+    """Pay an intent; 202 when its rail has not said yet, or the payer must act first."""
 
     async def do(actor: Actor, key: str) -> Said:
         core, asked = core_of(request), await read(request, ConfirmIntent)
@@ -217,7 +250,7 @@ async def confirm(request: Asked, intent: FromPath[str]) -> Said:
             key=key,
             intent=parse("pay", intent),
             method=asked.method,
-            payer_vpa=asked.payer_vpa,
+            instrument=asked.instrument(),
         )
         if asked.dry_run:
             return _said(Answer(value=await commands.dry_run(core.db, core.rails, command)), 200)
@@ -258,7 +291,7 @@ async def capture(request: Asked, intent: FromPath[str]) -> Said:
     """Take what an intent has set aside, whole or in part; its payee may."""
 
     async def do(actor: Actor, key: str) -> Said:
-        asked = await read(request, CaptureIntent)
+        core, asked = core_of(request), await read(request, CaptureIntent)
         command = Capture(
             actor=actor,
             key=key,
@@ -266,7 +299,7 @@ async def capture(request: Asked, intent: FromPath[str]) -> Said:
             amount=None if asked.amount is None else parse_minor(asked.amount),
             final=asked.final,
         )
-        return _said(await commands.capture(core_of(request).db, command), 200)
+        return _said(await commands.capture(core.db, core.rails, command), 200)
 
     return await once(request, do)
 
@@ -283,7 +316,8 @@ async def cancel(request: Asked, intent: FromPath[str]) -> Said:
     async def do(actor: Actor, key: str) -> Said:
         await read(request, CancelIntent)
         command = Cancel(actor=actor, key=key, intent=parse("pay", intent))
-        return _said(await commands.cancel(core_of(request).db, command), 200)
+        core = core_of(request)
+        return _said(await commands.cancel(core.db, core.rails, command), 200)
 
     return await once(request, do)
 

@@ -1,6 +1,5 @@
 """What a payment says: to the key that asked for it, and to the event log."""
 
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,10 +21,13 @@ from server_core.payments.model import (
     Create,
     Intent,
     Method,
+    Operation,
     Pay,
 )
 
 _PAY: Final = "payment.pay"
+_CONFIRM: Final = "payment.confirm"
+_CAPTURE: Final = "payment.capture"
 
 
 def claim_of(command: Create | Confirm | Pay | Capture | Cancel) -> Claim:
@@ -38,12 +40,12 @@ def claim_of(command: Create | Confirm | Pay | Capture | Cancel) -> Claim:
         case Create():
             verb, body = "payment.create", _offered(command)
         case Confirm():
-            verb = "payment.confirm"
-            body = _confirmed(command.intent, command.method, command.payer_vpa)
+            verb = _CONFIRM
+            body = _confirmed(command.intent, command.method, command.instrument)
         case Pay():
-            verb, body = _PAY, _paid(_offered(command.offer), command.method, command.payer_vpa)
+            verb, body = _PAY, _paid(_offered(command.offer), command.method, command.instrument)
         case Capture():
-            verb = "payment.capture"
+            verb = _CAPTURE
             body = {"intent": command.intent, "amount": command.amount, "final": command.final}
         case Cancel():
             verb, body = "payment.cancel", {"intent": command.intent}
@@ -55,23 +57,15 @@ def claim_of(command: Create | Confirm | Pay | Capture | Cancel) -> Claim:
     )
 
 
-def claim_of_attempt(attempt: Attempt, intent: Intent) -> Claim:
-    """The claim that began the attempt, made again from it: its answer is for that request alone."""
-    claim = Claim(
-        scope=attempt.scope,
-        key=attempt.key,
-        verb="payment.confirm",
-        body=keys.body_hash(_confirmed(attempt.intent, attempt.method, attempt.payer_vpa)),
-    )
-    if not _paid_at_once(attempt, intent):
-        return claim
-    offered = _offer(
-        payee=intent.payee, amount=intent.amount, currency=intent.currency,
-        purpose=intent.purpose, description=intent.description,
-        life=intent.expires_at - intent.created_at, capture=intent.capture_method,
-    )  # fmt: skip
-    body = _paid(offered, attempt.method, attempt.payer_vpa)
-    return replace(claim, verb=_PAY, body=keys.body_hash(body))
+def claim_of_attempt(attempt: Attempt, intent: Intent) -> Claim | None:
+    """The claim that began the attempt: its answer is for that request alone. A void has none."""
+    if attempt.operation is Operation.VOID:
+        return None
+    if attempt.operation is Operation.CAPTURE:
+        verb = _CAPTURE
+    else:
+        verb = _PAY if _paid_at_once(attempt, intent) else _CONFIRM
+    return Claim(scope=attempt.scope, key=attempt.key, verb=verb, body=attempt.body)
 
 
 def origin_of(claim: Claim) -> UUID:
@@ -96,12 +90,12 @@ def _offer(*, capture: CaptureMethod, **said: Any) -> dict[str, Any]:
     return said if capture is CaptureMethod.AUTOMATIC else said | {"capture": capture}
 
 
-def _confirmed(intent: UUID, method: Method, vpa: str | None) -> dict[str, Any]:
-    return {"intent": intent, "method": method, "vpa": vpa}
+def _confirmed(intent: UUID, method: Method, instrument: str | None) -> dict[str, Any]:
+    return {"intent": intent, "method": method, "vpa": instrument}
 
 
-def _paid(offered: dict[str, Any], method: Method, vpa: str | None) -> dict[str, Any]:
-    return offered | {"method": method, "vpa": vpa}
+def _paid(offered: dict[str, Any], method: Method, instrument: str | None) -> dict[str, Any]:
+    return offered | {"method": method, "vpa": instrument}
 
 
 def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = None) -> Emitted:
@@ -118,7 +112,9 @@ def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = Non
     if attempt is not None:
         payload |= {
             "attempt": str(attempt.number),
+            "operation": attempt.operation,
             "method": attempt.method,
+            "rail": attempt.rail,
             "outcome": attempt.state,
             "code": attempt.code,
         }
@@ -133,7 +129,13 @@ def event(name: str, intent: Intent, actor: Actor, attempt: Attempt | None = Non
 
 
 def declined(attempt: Attempt, intent: Intent) -> DomainError:
-    """What the payer is told of an attempt that ended without money moving."""
+    """What is told of an attempt that ended without money moving."""
+    if attempt.operation is Operation.CAPTURE and attempt.state is AttemptState.DECLINED:
+        return conflict(
+            "payments.capture_declined",
+            "the bank refused to take what was set aside",
+            rail_code=attempt.code,
+        )
     if attempt.state is AttemptState.NOT_SENT:
         return DomainError(
             Kind.UNAVAILABLE,

@@ -5,6 +5,7 @@ so. A refusal is raised; one that is told again is a `Repeated`.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from server_core.db.work import Database, Work
 from server_core.errors import DomainError, denied
@@ -14,18 +15,19 @@ from server_core.idempotency import waiting
 from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Replay
 from server_core.limits import service as limits
 from server_core.parties import service as parties
-from server_core.payments import answers, capturing, landing, rules, store
+from server_core.payments import answers, asking, capturing, landing, rules, store
 from server_core.payments.confirming import Busy, Confirmations, Confirmed, Sent, confirm_many
 from server_core.payments.model import (
+    Attempt,
     Cancel,
     Capture,
     Confirm,
     Create,
     Intent,
     Pay,
-    Rails,
     State,
 )
+from server_core.rails.connected import Rails
 
 
 async def create(db: Database, command: Create) -> Answer[Intent]:
@@ -79,11 +81,9 @@ async def confirm(
         if isinstance(outcome, Answer):
             return outcome
         if isinstance(outcome, Sent):
-            rail = rails.by_method[outcome.attempt.method]
-            answer = await rail.authorize(landing.order(outcome))
-            return Answer(value=await landing.land(db, outcome.attempt.id, answer, rails.pace))
+            return Answer(value=await landing.pay(db, rails, outcome))
         if outcome.attempt is not None:
-            return Answer(value=await landing.ask(db, rails, outcome.attempt))
+            return Answer(value=await asking.ask(db, rails, outcome.attempt))
         found = await waiting.first_answer(db, claim, began)
         if found is not None:
             return _told(answers.replayed(found.answer))
@@ -96,7 +96,7 @@ async def dry_run(db: Database, rails: Rails, command: Confirm) -> Intent:
     """
 
     async def do(work: Work) -> Intent:
-        [outcome] = await confirm_many(work, [command], connected=frozenset(rails.by_method))
+        [outcome] = await confirm_many(work, [command], rails=rails)
         raise _RolledBack(outcome)
 
     try:
@@ -116,18 +116,35 @@ class _RolledBack(Exception):  # noqa: N818 - it carries what was decided out of
         self.outcome = outcome
 
 
-async def capture(db: Database, command: Capture) -> Answer[Intent]:
-    """Take what an intent set aside, whole or in part; its payee may."""
+async def capture(db: Database, rails: Rails, command: Capture) -> Answer[Intent]:
+    """Take what an intent set aside, whole or in part; its payee may.
+
+    Over a rail in two commits with the call between them: without a clear answer the intent comes
+    back as it stood, and its rail is asked by the job. A duplicate waits as a confirm's does.
+    """
     claim = answers.claim_of(command)
-    return await _once(db, claim, lambda work: capturing.capture(work, command, claim))
+    began = db.clock.monotonic_ms()
+    while True:
+        outcome = await db.transact(lambda work: capturing.capture(work, command, claim))
+        if isinstance(outcome, Attempt):
+            return Answer(value=await asking.ask(db, rails, outcome.id))
+        if not isinstance(outcome, Busy):
+            return _told(outcome)
+        if outcome.attempt is not None:
+            return Answer(value=await asking.ask(db, rails, outcome.attempt))
+        found = await waiting.first_answer(db, claim, began)
+        if found is not None:
+            return _told(answers.replayed(found.answer))
 
 
-async def cancel(db: Database, command: Cancel) -> Answer[Intent]:
+async def cancel(db: Database, rails: Rails, command: Cancel) -> Answer[Intent]:
     """End an intent that nobody has paid; the payee or its payer may. A repeat answers the same.
 
-    What it set aside is given back, by its payee alone.
+    What waits for its payer to act is taken back first, unless it was paid meanwhile. What was set
+    aside is given back, by the payee alone.
     """
     claim = None if command.key is None else answers.claim_of(command)
+    await _call_back(db, rails, command)
     return await _once(db, claim, lambda work: _canceled(work, command))
 
 
@@ -157,16 +174,27 @@ async def _once(
     return _told(await db.transact(do))
 
 
+async def _call_back(db: Database, rails: Rails, command: Cancel) -> None:
+    async with db.reader() as reader:
+        intent = rules.visible(await store.get(reader, command.intent), command.actor)
+        if intent.state is not State.REQUIRES_ACTION or not rules.is_party(intent, command.actor):
+            return
+        waiting_ = await store.numbered(reader, intent.id, intent.attempts)
+    with suppress(DomainError):  # that nothing moved is what was wanted
+        await asking.call_back(db, rails, waiting_.id)
+
+
 async def _canceled(work: Work, command: Cancel) -> Intent:
     found = (await store.lock(work, [command.intent])).get(command.intent)
     found = rules.visible(found, command.actor)
-    if command.actor.party not in {found.payee, found.payer}:
+    if not rules.is_party(found, command.actor):
         raise rules.unknown_intent()
     if found.state is State.CANCELED:
         return found
     if found.state is State.REQUIRES_CAPTURE:
         if command.actor.party != found.payee:
             raise denied("payments.not_the_payee", "only who is paid gives back what was set aside")
+        await capturing.check_idle(work, found)
         return await capturing.release(work, found, State.CANCELED, command.actor)
     done = rules.moved(found, State.CANCELED, work.now_ms)
     await store.save(work, [done])

@@ -1,8 +1,8 @@
 """Transaction 1 of a confirm, batch-first: claim, lock, decide, move or hold, answer."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from server_core.actor import Actor
@@ -26,7 +26,8 @@ from server_core.ledger.model import Outcome
 from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.parties.model import Party
-from server_core.payments import answers, rules, store
+from server_core.payments import answers, attempts, gates, rules, store
+from server_core.payments.gates import Proposed
 from server_core.payments.model import (
     Attempt,
     AttemptState,
@@ -37,14 +38,25 @@ from server_core.payments.model import (
     Pay,
     State,
 )
+from server_core.rails import rules as rail_rules
+from server_core.rails.connected import Rails
+from server_core.rails.model import RailOrder
+from server_core.rails.router import Ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """Transaction 1 is committed: the rail may be called, with no transaction open."""
+    """Transaction 1 is committed: the rail may be called with `order`, with no transaction open.
+
+    `tried` are the rails that this request has been sent over, the last one `attempt`'s; `bank`
+    is whose health the router looks at beside a rail's.
+    """
 
     intent: Intent
     attempt: Attempt
+    order: RailOrder
+    bank: str
+    tried: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +79,7 @@ def rows_of(command: Confirm | Pay) -> tuple[UUID | None, ...]:
 
 
 async def confirm_many(
-    work: Work, commands: Sequence[Confirm | Pay], *, connected: Collection[str] = ()
+    work: Work, commands: Sequence[Confirm | Pay], *, rails: Rails
 ) -> list[Confirmed | DomainError]:
     """Transaction 1 of every confirm in the batch, decided one by one, written set-based."""
     claims = [answers.claim_of(one) for one in commands]
@@ -76,7 +88,7 @@ async def confirm_many(
     while waiting:  # again only for those whose key an earlier one in the batch let go
         found = await idempotency.claim(work, [claims[i] for i in waiting])
         fresh = [i for i, what in zip(waiting, found, strict=True) if isinstance(what, Fresh)]
-        batch = _Confirming(work, connected)
+        batch = _Confirming(work, rails)
         decided = await batch.run([(commands[i], claims[i]) for i in fresh])
         first = {}
         for i, outcome in zip(fresh, decided, strict=True):
@@ -128,15 +140,23 @@ async def _known(
     return Busy(until=work.now_ms + LEASE_MS, attempt=attempt)
 
 
+_PAID_OR_MAY_BE: Final = frozenset(
+    {
+        State.SUCCEEDED, State.CONFLICTED, State.REQUIRES_CAPTURE, State.PROCESSING,
+        State.REQUIRES_ACTION,
+    }
+)  # fmt: skip
+
+
 class _Confirming:
     """One batch of fresh commands over the intents as the earlier ones leave them."""
 
     __slots__ = (
-        "_attempts", "_connected", "_intents", "_kept", "_made", "_parties", "_work", "released",
+        "_attempts", "_intents", "_kept", "_made", "_parties", "_rails", "_work", "released",
     )  # fmt: skip
 
-    def __init__(self, work: Work, connected: Collection[str]) -> None:
-        self._work, self._connected = work, connected
+    def __init__(self, work: Work, rails: Rails) -> None:
+        self._work, self._rails = work, rails
         self._intents: dict[UUID, Intent] = {}
         self._parties: dict[UUID, Party] = {}
         self._made: set[UUID] = set()
@@ -221,7 +241,7 @@ class _Confirming:
             if not rules.asks_for(command.offer, made):
                 self.released.append(claim)
                 return keys.mismatch()
-            if made.state in {State.SUCCEEDED, State.REQUIRES_CAPTURE, State.PROCESSING}:
+            if made.state in _PAID_OR_MAY_BE:
                 self._kept.append((claim, answers.said(made)))
                 return Answer(value=made, replayed=True)
             return made
@@ -241,28 +261,52 @@ class _Confirming:
         now: Sequence[int],
         outcomes: list[Confirmed | DomainError | None],
     ) -> None:
-        moving = []
+        proposed: dict[int, Proposed] = {}
         for i in now:
             command, claim = commands[i]
             try:
                 intent = rules.check_confirm(
-                    command,
-                    self._intents.get(command.intent),
-                    self._connected,
-                    self._work.now_ms,
+                    command, self._intents.get(command.intent), self._work.now_ms
                 )
             except DomainError as refused:
                 outcomes[i] = self._refuse(claim, refused)
                 continue
-            attempt = rules.new_attempt(command, intent, claim.scope, self._work.now_ms)
-            payer = command.actor.party
-            if payer is None:
-                raise AssertionError("a checked confirm has a party")
-            move = rules.transfer(intent, attempt, payer, self._parties[intent.payee])
-            moving.append((i, replace(intent, payer=payer), attempt, move))
+            proposed[i] = Proposed(
+                command=command, intent=intent, payee=self._parties[intent.payee]
+            )
+        stopped = await gates.judge(self._work, list(proposed.values()))
+        moving = []
+        for (i, one), refused_by in zip(proposed.items(), stopped, strict=True):
+            command, claim = commands[i]
+            try:
+                if refused_by is not None:
+                    raise refused_by
+                attempt = self._attempt(one, claim)
+            except DomainError as refused:
+                outcomes[i] = self._refuse(claim, refused)
+                continue
+            intent = replace(one.intent, payer=rules.who_pays(command, one.intent))
+            move = attempts.transfer(intent, attempt, intent.payer, one.payee)
+            moving.append((i, intent, attempt, move))
         posted = await ledger.post(self._work, [move for *_, move in moving])
         for (i, intent, attempt, _), outcome in zip(moving, posted, strict=True):
             outcomes[i] = self._apply(intent, attempt, outcome, *commands[i])
+
+    def _attempt(self, one: Proposed, claim: Claim) -> Attempt:
+        """The try, over the rail that the router chose; raises when there is none."""
+        command, intent = one.command, one.intent
+        choice = self._rails.choose(
+            Ask(
+                method=command.method,
+                currency=intent.currency,
+                amount=intent.amount,
+                bank=attempts.bank_of(command),
+                captures_later=intent.capture_method is not CaptureMethod.AUTOMATIC,
+            )
+        )
+        if command.method is not Method.BOOK:
+            rules.check_route(command.method, choice)
+        return attempts.new_attempt(command, intent, claim, choice, self._work.now_ms)
 
     def _apply(
         self, intent: Intent, attempt: Attempt, moved: Outcome, command: Confirm, claim: Claim
@@ -286,7 +330,7 @@ class _Confirming:
                 command.actor,
             )
             return self._refuse(claim, refused)
-        if attempt.method is Method.BOOK:
+        if attempt.rail is None:
             ended = replace(attempt, state=AttemptState.SUCCEEDED, ended_at=now)
             if intent.capture_method is CaptureMethod.AUTOMATIC:
                 done = rules.moved(tried, State.SUCCEEDED, now, captured=attempt.amount)
@@ -296,10 +340,32 @@ class _Confirming:
                 self._keep(done, ended, "payment.authorized", command.actor)
             self._kept.append((claim, answers.said(done)))
             return Answer(value=done)
+        payee = self._parties[intent.payee]
+        if attempt.method is Method.UPI_LINK:
+            return self._shown(tried, attempt, payee, command, claim)
         sent = replace(attempt, next_check_at=now + LEASE_MS)
         under_way = rules.moved(tried, State.PROCESSING, now)
         self._keep(under_way, sent, "payment.processing", command.actor)
-        return Sent(intent=under_way, attempt=sent)
+        return Sent(
+            intent=under_way,
+            attempt=sent,
+            order=attempts.order(under_way, sent, command.instrument, payee),
+            bank=attempts.bank_of(command),
+            tried=(sent.rail or "",),
+        )
+
+    def _shown(
+        self, intent: Intent, attempt: Attempt, payee: Party, command: Confirm, claim: Claim
+    ) -> Answer[Intent]:
+        """A link to be paid by anybody's app: no rail is called, the payer acts."""
+        now = self._work.now_ms
+        next_check_at = rail_rules.next_action_check(now, 0, now, pace=self._rails.pace)
+        waiting = replace(attempt, state=AttemptState.REQUIRES_ACTION, next_check_at=next_check_at)
+        link = attempts.link(intent, attempt, payee)
+        done = rules.moved(intent, State.REQUIRES_ACTION, now, action=link)
+        self._keep(done, waiting, "payment.requires_action", command.actor)
+        self._kept.append((claim, answers.said(done)))
+        return Answer(value=done)
 
     def _keep(self, intent: Intent, attempt: Attempt, event: str, actor: Actor) -> None:
         if intent.id in self._made and intent.attempts == 1:

@@ -6,8 +6,8 @@ import structlog
 
 from server_core.db.work import Database
 from server_core.errors import DomainError
-from server_core.payments import landing, service, store
-from server_core.payments.model import Rails
+from server_core.payments import asking, service, store
+from server_core.rails.connected import Rails
 
 PAGE: Final = 50
 RETRY_MS: Final = 5 * 60 * 1000
@@ -20,7 +20,7 @@ async def reconcile(db: Database, rails: Rails) -> int:
         due = await store.due(reader, PAGE)
     for attempt in due:
         try:
-            await landing.ask(db, rails, attempt.id)
+            await asking.ask(db, rails, attempt.id)
         except DomainError as refused:
             _log.info("payments.landed", attempt=str(attempt.id), code=refused.code)
         except Exception as error:  # noqa: BLE001 - one attempt's failure is no other's

@@ -1,116 +1,255 @@
-"""Transaction 2: bring an attempt to what its rail answered, and ask when it gave no clear answer."""
+"""Transaction 2: bring an attempt to what its rail answered, over the next rail if it never left."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
+from server_core.idempotency.model import Claim
 from server_core.ledger import service as ledger
-from server_core.ledger.model import Mode
-from server_core.payments import answers, rules, store
+from server_core.ledger.model import Mode, Transfer
+from server_core.parties import service as parties
+from server_core.payments import answers, attempts, rules, store
 from server_core.payments.confirming import Sent
-from server_core.payments.model import OPEN, Attempt, AttemptState, Intent, Rails, State
+from server_core.payments.model import (
+    MAX_OPERATIONS,
+    OPEN,
+    Attempt,
+    AttemptState,
+    CaptureMethod,
+    Intent,
+    Operation,
+    State,
+)
 from server_core.rails import rules as rail_rules
+from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome as RailOutcome
-from server_core.rails.model import RailAnswer, RailOrder
+from server_core.rails.model import RailAnswer
+from server_core.rails.router import Ask
+
+_NOTHING_MOVED = frozenset({AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED})
 
 
-async def land(db: Database, attempt: UUID, answer: RailAnswer, pace: float = 1.0) -> Intent:
-    """Transaction 2: bring the attempt to what the rail answered; a repeat changes nothing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """How an attempt and its intent stand now; `next` is to be sent instead of it."""
+
+    intent: Intent
+    attempt: Attempt
+    next: Sent | None = None
+
+
+async def pay(db: Database, rails: Rails, sent: Sent) -> Intent:
+    """Call the rail, then the next one for as long as none was reached; land what it answered.
+
+    Raises payments.declined, payments.rail_unavailable when the payer must choose again.
+    """
+    while True:  # each round has tried one rail more
+        answer = await rails.authorize(sent.attempt.rail or "", sent.bank, sent.order)
+        landed = await _landed(db, rails, sent.attempt.id, answer, sent)
+        if landed.next is None:
+            return _told(landed)
+        sent = landed.next
+
+
+async def land(db: Database, rails: Rails, attempt: UUID, answer: RailAnswer) -> Intent:
+    """Bring the attempt to what the rail answered; a repeat changes nothing.
 
     Raises payments.declined when the payer must choose another way.
     """
+    return _told(await _landed(db, rails, attempt, answer, None))
 
-    async def do(work: Work) -> tuple[Intent, Attempt]:
-        return await _land(work, attempt, answer, pace)
 
-    intent, landed = await db.transact(do)
-    if landed.state in {AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED}:
-        raise answers.declined(landed, intent)
-    return intent
+def _told(landed: Landed) -> Intent:
+    if landed.attempt.operation is not Operation.VOID and landed.attempt.state in _NOTHING_MOVED:
+        raise answers.declined(landed.attempt, landed.intent)
+    return landed.intent
+
+
+async def _landed(
+    db: Database, rails: Rails, attempt: UUID, answer: RailAnswer, sent: Sent | None
+) -> Landed:
+    async def do(work: Work) -> Landed:
+        return await _land(work, rails, attempt, answer, sent)
+
+    return await db.transact(do)
 
 
 async def _land(
-    work: Work, attempt_id: UUID, answer: RailAnswer, pace: float
-) -> tuple[Intent, Attempt]:
+    work: Work, rails: Rails, attempt_id: UUID, answer: RailAnswer, sent: Sent | None
+) -> Landed:
     known = await store.attempt(work, attempt_id)
-    if known is None:
-        raise rules.unknown_intent()
-    whole = await store.get(work, known.intent)
-    if whole is None:
+    whole = None if known is None else await store.get(work, known.intent)
+    if known is None or whole is None:
         raise rules.unknown_intent()
     claim = answers.claim_of_attempt(known, whole)
-    await idempotency.hold(work, [claim])  # keys before intents, as every confirm locks them
+    if claim is not None:  # keys before intents, as every confirm locks them
+        await idempotency.hold(work, [claim])
     intent = (await store.lock(work, [known.intent]))[known.intent]
     attempt = await store.attempt(work, attempt_id) or known
     if attempt.state not in OPEN:
-        return intent, attempt
+        return Landed(intent=intent, attempt=attempt)
     attempt = replace(
         attempt,
-        state=AttemptState(rail_rules.LANDS[answer.outcome]),
+        state=attempts.verdict(attempt, intent, answer.outcome),
         code=answer.code or attempt.code,
         rail_reference=answer.rail_reference or attempt.rail_reference,
+        debit=answer.debit or attempt.debit,
     )
-    if attempt.state is AttemptState.UNKNOWN:
-        attempt = _ask_again(attempt, work.now_ms, pace)
-        await store.save_attempt(work, attempt)
-        said = answers.said(intent)
+    if attempt.state in OPEN:
+        intent, attempt = await _waits(work, rails, intent, attempt, answer)
     else:
-        paid = attempt.state is AttemptState.SUCCEEDED
-        mode = Mode.POST if paid else Mode.VOID
-        taken = attempt.amount if paid else 0
-        ending = rules.resolution(intent, attempt.number, mode, amount=taken)
-        [outcome] = await ledger.post(work, [ending])
-        if not outcome.ok:
-            raise RuntimeError(f"attempt {attempt.id} cannot be resolved: {outcome.result}")
-        after = State.SUCCEEDED if paid else State.REQUIRES_PAYMENT_METHOD
-        intent = rules.moved(intent, after, work.now_ms, captured=intent.captured + taken)
-        attempt = replace(attempt, next_check_at=None, ended_at=work.now_ms)
-        await store.save(work, [intent])
-        await store.save_attempt(work, attempt)
-        name = "payment.succeeded" if paid else "payment.attempt_failed"
-        work.emit(answers.event(name, intent, SYSTEM, attempt))
-        said = answers.said(intent) if paid else keys.refusal(answers.declined(attempt, intent))
+        if sent is not None and answer.outcome is RailOutcome.NOT_SENT:
+            again = await _rerouted(work, rails, intent, attempt, sent)
+            if again is not None:
+                return again
+        intent, attempt = await _ended(work, rails, intent, attempt)
+    if claim is not None:
+        await _answered(work, claim, intent, attempt)
+    return Landed(intent=intent, attempt=attempt)
+
+
+async def _answered(work: Work, claim: Claim, intent: Intent, attempt: Attempt) -> None:
     if attempt.state is AttemptState.NOT_SENT:
         await idempotency.release(work, [claim])  # nothing was decided: the key may try again
-    else:
-        await idempotency.answer(work, [(claim, said)])
+        return
+    failed = attempt.state in _NOTHING_MOVED
+    said = keys.refusal(answers.declined(attempt, intent)) if failed else answers.said(intent)
+    await idempotency.answer(work, [(claim, said)])
+
+
+async def _waits(
+    work: Work, rails: Rails, intent: Intent, attempt: Attempt, answer: RailAnswer
+) -> tuple[Intent, Attempt]:
+    """Ask again later; the payer is shown where to act as soon as that is known."""
+    acts = attempt.state is AttemptState.REQUIRES_ACTION
+    schedule = rail_rules.next_action_check if acts else rail_rules.next_status_check
+    asked = attempt.asked + 1
+    again = schedule(attempt.started_at, asked, work.now_ms, pace=rails.pace)
+    attempt = replace(attempt, asked=asked, next_check_at=again)
+    await store.save_attempt(work, attempt)
+    if acts and answer.action_url is not None and intent.action != answer.action_url:
+        intent = rules.moved(intent, State.REQUIRES_ACTION, work.now_ms, action=answer.action_url)
+        await store.save(work, [intent])
+        work.emit(answers.event("payment.requires_action", intent, SYSTEM, attempt))
     return intent, attempt
 
 
-def _ask_again(attempt: Attempt, now_ms: int, pace: float) -> Attempt:
-    asked = attempt.asked + 1
-    return replace(
+async def _rerouted(
+    work: Work, rails: Rails, intent: Intent, attempt: Attempt, sent: Sent
+) -> Landed | None:
+    """The same money held for the next rail, in one commit with letting go of this one's.
+
+    The rail that was not reached is asked once whether it truly never took it.
+    """
+    choice = rails.choose(
+        Ask(
+            method=attempt.method,
+            currency=intent.currency,
+            amount=attempt.amount,
+            bank=sent.bank,
+            captures_later=intent.capture_method is not CaptureMethod.AUTOMATIC,
+            tried=sent.tried,
+        )
+    )
+    rail = choice.decision.rail
+    if rail is None or intent.attempts >= MAX_OPERATIONS:
+        return None
+    payee = await parties.get(work, intent.payee)
+    ended = replace(
         attempt,
-        asked=asked,
-        next_check_at=rail_rules.next_status_check(attempt.started_at, asked, now_ms, pace=pace),
+        ended_at=work.now_ms,
+        next_check_at=rail_rules.next_status_check(work.now_ms, 0, work.now_ms, pace=rails.pace),
+    )
+    again = attempts.rerouted(intent, attempt, choice, work.now_ms)
+    tried = rules.moved(intent, State.PROCESSING, work.now_ms, attempts=again.number)
+    await _post(
+        work,
+        attempts.resolution(intent, attempt.number, Mode.VOID),
+        attempts.transfer(intent, again, intent.payer, payee),
+    )
+    await store.save_attempt(work, ended)
+    await store.save_tried(work, [tried], [again])
+    work.emit(answers.event("payment.rerouted", tried, SYSTEM, again))
+    next_ = replace(
+        sent,
+        intent=tried,
+        attempt=again,
+        order=replace(sent.order, attempt=again.id),
+        tried=(*sent.tried, rail),
+    )
+    return Landed(intent=tried, attempt=again, next=next_)
+
+
+async def _ended(
+    work: Work, rails: Rails, intent: Intent, attempt: Attempt
+) -> tuple[Intent, Attempt]:
+    watch = attempts.watch_after(attempt)
+    attempt = replace(
+        attempt,
+        ended_at=work.now_ms,
+        next_check_at=None if watch is None else work.now_ms + max(1, int(watch * rails.pace)),
+    )
+    match attempt.operation:
+        case Operation.PAY:
+            intent, name = await _paid(work, intent, attempt)
+        case Operation.CAPTURE:
+            intent, name = await _captured(work, intent, attempt)
+        case Operation.VOID:
+            name = "payment.voided"
+    await store.save(work, [intent])
+    await store.save_attempt(work, attempt)
+    work.emit(answers.event(name, intent, SYSTEM, attempt))
+    if name == "payment.captured" and intent.state is State.SUCCEEDED:
+        work.emit(answers.event("payment.succeeded", intent, SYSTEM, attempt))
+    return intent, attempt
+
+
+async def _paid(work: Work, intent: Intent, attempt: Attempt) -> tuple[Intent, str]:
+    now = work.now_ms
+    if attempt.state is not AttemptState.SUCCEEDED:
+        await _post(work, attempts.resolution(intent, attempt.number, Mode.VOID))
+        await _compensate(work, intent, attempt)
+        over = rules.moved(intent, State.REQUIRES_PAYMENT_METHOD, now, action=None)
+        return over, "payment.attempt_failed"
+    if intent.capture_method is not CaptureMethod.AUTOMATIC:
+        return replace(rules.authorized(intent, attempt, now), action=None), "payment.authorized"
+    await _post(work, attempts.resolution(intent, attempt.number, Mode.POST, amount=attempt.amount))
+    taken = intent.captured + attempt.amount
+    return (
+        rules.moved(intent, State.SUCCEEDED, now, captured=taken, action=None),
+        "payment.succeeded",
     )
 
 
-async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
-    """Ask the rail what became of an attempt, and land its answer; reverse when time is up."""
-    async with db.reader() as reader:
-        known = await store.attempt(reader, attempt)
-    if known is None:
-        raise rules.unknown_intent()
-    rail = rails.by_method[known.method]
-    answer = await rail.status(known.id)
-    if answer.outcome is RailOutcome.UNKNOWN and rail_rules.is_over(
-        known.started_at, db.clock.now_ms(), pace=rails.pace
-    ):
-        answer = await rail.reverse(known.id)
-    return await land(db, attempt, answer, rails.pace)
+async def _compensate(work: Work, intent: Intent, attempt: Attempt) -> None:
+    """Pay what a reversal that came too late owes its payer, unasked, in the reversal's own commit."""
+    payee = await parties.get(work, intent.payee)
+    owed = attempts.compensation(intent, attempt, payee, work.now_ms)
+    if owed is None:
+        return
+    [outcome] = await ledger.post(work, [owed])
+    name = "payment.compensated" if outcome.ok else "payment.compensation_refused"
+    work.emit(answers.event(name, intent, SYSTEM, attempt))
 
 
-def order(sent: Sent) -> RailOrder:
-    """What the rail is asked to do; the attempt's id is the rail's idempotency key."""
-    return RailOrder(
-        attempt=sent.attempt.id,
-        amount_minor=sent.intent.amount,
-        currency=sent.intent.currency,
-        instrument=sent.attempt.payer_vpa or "",
-        payee_vpa=f"{sent.intent.payee.hex}@hundi",
-        note=sent.intent.description,
-    )
+async def _captured(work: Work, intent: Intent, attempt: Attempt) -> tuple[Intent, str]:
+    if attempt.state is not AttemptState.SUCCEEDED or intent.authorized is None:
+        return intent, "payment.capture_failed"
+    done = rules.captured(intent, attempt, now_ms=work.now_ms)
+    await _post(
+        work,
+        attempts.resolution(
+            intent, intent.authorized, Mode.POST,
+            by=attempt.number, amount=attempt.amount, final=not done.capturable,
+        ),
+    )  # fmt: skip
+    return done, "payment.captured"
+
+
+async def _post(work: Work, *moves: Transfer) -> None:
+    for move, outcome in zip(moves, await ledger.post(work, moves), strict=True):
+        if not outcome.ok:
+            raise RuntimeError(f"transfer {move.id} of an attempt is refused: {outcome.result}")

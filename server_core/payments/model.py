@@ -1,13 +1,11 @@
 """Intents, attempts, their states, and the transitions that there are."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
 from server_core.actor import Actor
-from server_core.rails.model import Rail
 
 LIFE_MS: Final = 30 * 60 * 1000
 """An intent that nobody confirms is over after half an hour, unless it says otherwise."""
@@ -36,12 +34,21 @@ class State(StrEnum):
     """Where an intent stands (names as in the field's intent APIs)."""
 
     REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
     PROCESSING = "processing"
     REQUIRES_CAPTURE = "requires_capture"
     SUCCEEDED = "succeeded"
     REQUIRES_PAYMENT_METHOD = "requires_payment_method"
     CANCELED = "canceled"
     EXPIRED = "expired"
+    CONFLICTED = "conflicted"
+
+
+class ActionType(StrEnum):
+    """What a payer must do before anything moves (names as in the field's intent APIs)."""
+
+    REDIRECT = "redirect"
+    DISPLAY_QR = "display_qr"
 
 
 class CaptureMethod(StrEnum):
@@ -52,6 +59,9 @@ class CaptureMethod(StrEnum):
     MANUAL_MULTIPLE = "manual_multiple"
 
 
+OVER: Final = frozenset({State.SUCCEEDED, State.CANCELED, State.EXPIRED})
+"""Nothing more is awaited of such a payment; only a rail that contradicts itself changes it."""
+
 CONFIRMABLE: Final = frozenset({State.REQUIRES_CONFIRMATION, State.REQUIRES_PAYMENT_METHOD})
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
@@ -60,6 +70,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
         frozenset(
             {
                 State.PROCESSING,
+                State.REQUIRES_ACTION,
                 State.REQUIRES_CAPTURE,
                 State.SUCCEEDED,
                 State.REQUIRES_PAYMENT_METHOD,
@@ -68,41 +79,64 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
             }
         ),
     ),
-    State.PROCESSING: frozenset(
-        {State.SUCCEEDED, State.REQUIRES_CAPTURE, State.REQUIRES_PAYMENT_METHOD}
+    **dict.fromkeys(
+        (State.PROCESSING, State.REQUIRES_ACTION),
+        frozenset(
+            {
+                State.REQUIRES_ACTION,
+                State.PROCESSING,
+                State.SUCCEEDED,
+                State.REQUIRES_CAPTURE,
+                State.REQUIRES_PAYMENT_METHOD,
+            }
+        ),
     ),
     State.REQUIRES_CAPTURE: frozenset(
         {State.REQUIRES_CAPTURE, State.SUCCEEDED, State.CANCELED, State.EXPIRED}
     ),
-    State.SUCCEEDED: frozenset(),
+    State.SUCCEEDED: frozenset({State.CONFLICTED}),
+    State.CONFLICTED: frozenset({State.SUCCEEDED}),
     State.CANCELED: frozenset(),
     State.EXPIRED: frozenset(),
 }
 
 
 class Method(StrEnum):
-    """How the payer pays: from the wallet, or by a bank account over UPI."""
+    """How the payer pays: from the wallet, by a VPA, by a link in any UPI app, by card, at a bank."""
 
     BOOK = "book"
     UPI = "upi"
+    UPI_LINK = "upi_link"
+    CARD = "card"
+    NETBANKING = "netbanking"
     OFFLINE = "offline"
 
 
-CAPTURES_LATER: Final = frozenset({Method.BOOK})
-"""What can set money aside and take it afterwards. A UPI payment is one step."""
+FROM_BANKS: Final = frozenset({Method.UPI, Method.CARD, Method.NETBANKING})
+"""What fills a wallet."""
 
 
 class Operation(StrEnum):
-    """What an attempt does with the payer's money: take it or set it aside; take what was set aside."""
+    """What an attempt does with the payer's money.
+
+    PAY takes it or sets it aside; CAPTURE takes of what was set aside; VOID tells the rail that no
+    more of it is taken.
+    """
 
     PAY = "pay"
     CAPTURE = "capture"
+    VOID = "void"
 
 
 class AttemptState(StrEnum):
-    """What is known of one try. `sent` may still be under way; `unknown` is asked about again."""
+    """What is known of one try.
+
+    `sent` may still be under way; `requires_action` waits for the payer, outside Hundi; `unknown`
+    is asked about again.
+    """
 
     SENT = "sent"
+    REQUIRES_ACTION = "requires_action"
     UNKNOWN = "unknown"
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
@@ -110,7 +144,7 @@ class AttemptState(StrEnum):
     REVERSED = "reversed"
 
 
-OPEN: Final = frozenset({AttemptState.SENT, AttemptState.UNKNOWN})
+OPEN: Final = frozenset({AttemptState.SENT, AttemptState.REQUIRES_ACTION, AttemptState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +153,8 @@ class Intent:
 
     `origin` names the command and the key that made it, after the key's answer is forgotten too.
     Of `amount`, `captured` is the payee's, `capturable` is set aside by attempt `authorized` until
-    `capture_before`, and `refunded` of what was captured went back or is on its way back.
+    `capture_before`, and `refunded` of what was captured went back or is on its way back. While it
+    is `requires_action`, `action` is the URL where the payer acts.
     """
 
     id: UUID
@@ -141,26 +176,38 @@ class Intent:
     refunded: int = 0
     authorized: int | None = None
     capture_before: int | None = None
+    action: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One operation over one rail, of `amount` minor units; `code` is the rail's own, verbatim."""
+    """One operation over one rail, of `amount` minor units; `code` is the rail's own, verbatim.
+
+    A capture that is `final` gives the rest back. `rail` is None where the ledger alone sufficed, and `route` why it was this one (a record of
+    `rails/router`). What the payer pays with is kept as `hint` only, which names it to its owner.
+    `debit` is the rail's id of a debit that the payer's own app made; `body` the hash of the request
+    that began it.
+    """
 
     id: UUID
     intent: UUID
     number: int
     operation: Operation = Operation.PAY
     amount: int
+    final: bool = True
     method: Method
+    rail: str | None = None
+    route: str | None = None
+    hint: str | None = None
     state: AttemptState
-    payer_vpa: str | None
+    debit: str | None = None
     code: str | None
     rail_reference: str | None
     asked: int
     next_check_at: int | None
     scope: str
     key: str
+    body: bytes
     started_at: int
     ended_at: int | None
 
@@ -182,13 +229,16 @@ class Create:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """Pay the intent as `actor`; `payer_vpa` names the bank account when the method is UPI."""
+    """Pay the intent as `actor`.
+
+    `instrument` is what pays: a VPA (`upi`), a card's token (`card`), a bank's code (`netbanking`).
+    """
 
     actor: Actor
     key: str
     intent: UUID
     method: Method
-    payer_vpa: str | None = None
+    instrument: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +247,7 @@ class Pay:
 
     offer: Create
     method: Method
-    payer_vpa: str | None = None
+    instrument: str | None = None
 
     @property
     def actor(self) -> Actor:
@@ -232,11 +282,3 @@ class Cancel:
     actor: Actor
     intent: UUID
     key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rails:
-    """The connected rails; `pace` below 1 asks a sandbox sooner than a real switch allows."""
-
-    by_method: Mapping[Method, Rail]
-    pace: float = 1.0

@@ -1,42 +1,40 @@
 """What may happen to an intent next, and who may make it happen. Pure."""
 
-import re
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from server_core.actor import Actor, Role
-from server_core.errors import DomainError, conflict, denied, invalid, limited, not_found
-from server_core.ids import derived
-from server_core.ledger.model import Code, Mode, Outcome, Result, Transfer, account_id
+from server_core.errors import DomainError, Kind, conflict, denied, invalid, limited, not_found
+from server_core.ledger.model import Outcome, Result
 from server_core.money import known_currency, positive_minor
-from server_core.parties.model import MONEY_ACCOUNT, Kind, Party
+from server_core.parties.model import Kind as PartyKind
+from server_core.parties.model import Party
+from server_core.payments import attempts
 from server_core.payments.model import (
-    CAPTURES_LATER,
     CONFIRMABLE,
+    FROM_BANKS,
     HOLD_MS,
     MAX_ATTEMPTS,
     MAX_DESCRIPTION,
     MAX_LIFE_MS,
-    MAX_OPERATIONS,
     TRANSITIONS,
+    ActionType,
     Attempt,
-    AttemptState,
     Capture,
     CaptureMethod,
     Confirm,
     Create,
     Intent,
     Method,
-    Operation,
     Pay,
     Purpose,
     State,
 )
-from server_core.rails import router
+from server_core.rails.connected import Choice
+from server_core.rails.router import Reason
+from server_core.rails.traits import TRAITS
 
-_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,255}@[A-Za-z][A-Za-z0-9]{1,63}", re.ASCII)
 PAYERS: Final = frozenset({Role.PAYER})
 ASKERS: Final = frozenset({Role.PAYER, Role.MERCHANT})
 
@@ -62,7 +60,7 @@ def check_create(command: Create, payee: Party | None, limits: dict[str, int]) -
     if not 1000 <= command.life_ms <= MAX_LIFE_MS:
         raise invalid("payments.expiry", "an intent lives 1 second to 7 days", field="expiresIn")
     if command.purpose is Purpose.TOP_UP and (
-        command.payee != command.actor.party or payee.kind is not Kind.PERSON
+        command.payee != command.actor.party or payee.kind is not PartyKind.PERSON
     ):
         raise invalid("payments.top_up_self", "only one's own wallet is topped up", field="payeeId")
     most = limits.get("per_payment")
@@ -115,7 +113,7 @@ def confirm_of(command: Pay, intent: UUID) -> Confirm:
         key=command.key,
         intent=intent,
         method=command.method,
-        payer_vpa=command.payer_vpa,
+        instrument=command.instrument,
     )
 
 
@@ -133,41 +131,24 @@ def visible(intent: Intent | None, actor: Actor) -> Intent:
     return intent
 
 
-def check_confirm(
-    command: Confirm, intent: Intent | None, connected: Collection[str], now_ms: int
-) -> Intent:
+def is_party(intent: Intent, actor: Actor) -> bool:
+    """Whether the actor pays it or is paid."""
+    return actor.party is not None and actor.party in {intent.payee, intent.payer}
+
+
+def check_confirm(command: Confirm, intent: Intent | None, now_ms: int) -> Intent:
     """The intent, to be paid by the actor; raises what stands against it."""
-    actor = command.actor
-    intent = visible(intent, actor)
-    if actor.role not in PAYERS or actor.party is None:
-        raise denied("payments.role", f"a {actor.role} may not confirm a payment")
-    if intent.payer not in {None, actor.party}:
-        raise denied("payments.not_the_payer", "this payment is another person's to confirm")
-    own = intent.payee == actor.party
-    if own != (intent.purpose is Purpose.TOP_UP):
-        raise invalid("payments.to_oneself", "one cannot pay oneself: make a top-up instead")
-    if own and command.method is not Method.UPI:
-        raise invalid("payments.top_up_method", "a top-up comes from a bank: UPI", field="method")
+    intent = visible(intent, command.actor)
+    _check_who_pays(command, intent)
     if command.method is Method.OFFLINE:
         raise invalid("payments.method", "vouchers are confirmed by their terminal", field="method")
-    _check_vpa(command)
-    if (
-        intent.capture_method is not CaptureMethod.AUTOMATIC
-        and command.method not in CAPTURES_LATER
-    ):
+    attempts.check_instrument(command)
+    if intent.capture_method is not CaptureMethod.AUTOMATIC and not captures_later(command.method):
         raise invalid(
             "payments.no_route",
             f"{command.method} takes the money at once: this payment is captured later",
             field="method",
             reason="capture",
-        )
-    route = router.choose(command.method, intent.currency, connected)
-    if not route.possible:
-        raise invalid(
-            "payments.no_route",
-            f"{command.method} cannot carry this payment: {route.reason}",
-            field="method",
-            reason=str(route.reason),
         )
     check_open(intent, now_ms)
     if intent.attempts >= MAX_ATTEMPTS:
@@ -175,7 +156,65 @@ def check_confirm(
     return intent
 
 
-def check_capture(command: Capture, intent: Intent | None, now_ms: int) -> int:
+def _check_who_pays(command: Confirm, intent: Intent) -> None:
+    actor = command.actor
+    own = intent.payee == actor.party
+    if own and command.method is Method.UPI_LINK and intent.purpose is Purpose.PAYMENT:
+        return  # whoever is paid shows a link, and anybody's app pays it
+    if actor.role not in PAYERS or actor.party is None:
+        raise denied("payments.role", f"a {actor.role} may not confirm a payment")
+    if intent.payer not in {None, actor.party}:
+        raise denied("payments.not_the_payer", "this payment is another person's to confirm")
+    if own != (intent.purpose is Purpose.TOP_UP):
+        raise invalid("payments.to_oneself", "one cannot pay oneself: make a top-up instead")
+    if own and command.method not in FROM_BANKS:
+        raise invalid(
+            "payments.top_up_method", "a top-up comes from a bank or a card", field="method"
+        )
+
+
+def who_pays(command: Confirm, intent: Intent) -> UUID | None:
+    """The payer of a checked confirm; of a link that its payee shows, nobody that we know."""
+    return (
+        intent.payer
+        if command.actor.party == intent.payee and (intent.purpose is Purpose.PAYMENT)
+        else command.actor.party
+    )
+
+
+def action_type(intent: Intent) -> ActionType | None:
+    """What the payer must do at `intent.action`; None when nothing waits for them."""
+    if intent.state is not State.REQUIRES_ACTION or intent.action is None:
+        return None
+    by_link = intent.action.startswith("upi:")
+    return ActionType.DISPLAY_QR if by_link else ActionType.REDIRECT
+
+
+def captures_later(method: Method) -> bool:
+    """Whether it can set money aside and take it afterwards. A UPI payment is one step."""
+    return method is Method.BOOK or (method in TRAITS and TRAITS[method].captures_later)
+
+
+def check_route(method: Method, choice: Choice) -> str:
+    """The rail to pay over; raises when there is none now, or none at all."""
+    decided = choice.decision
+    if decided.rail is not None:
+        return decided.rail
+    if decided.reason is Reason.BREAKER_OPEN:
+        raise DomainError(
+            Kind.UNAVAILABLE,
+            "payments.rail_unavailable",
+            "the bank network does not answer and nothing was debited: try again",
+        )
+    raise invalid(
+        "payments.no_route",
+        f"{method} cannot carry this payment: {decided.reason}",
+        field="method",
+        reason=str(decided.reason),
+    )
+
+
+def check_capture(command: Capture, intent: Intent | None, now_ms: int, *, most: int) -> int:
     """What is to be taken, in minor units; raises what stands against it."""
     intent = visible(intent, command.actor)
     if intent.payee != command.actor.party:
@@ -198,9 +237,9 @@ def check_capture(command: Capture, intent: Intent | None, now_ms: int) -> int:
             field="amount",
             capturable=intent.capturable,
         )
-    if intent.attempts >= MAX_OPERATIONS:
+    if intent.attempts >= most and intent.capture_method is CaptureMethod.MANUAL_MULTIPLE:
         raise limited(
-            "payments.too_many_attempts", "capture the rest at once", limit=MAX_OPERATIONS
+            "payments.too_many_attempts", "too many captures: cancel the rest", limit=most
         )
     return amount
 
@@ -218,9 +257,9 @@ def authorized(intent: Intent, attempt: Attempt, now_ms: int) -> Intent:
     )  # fmt: skip
 
 
-def captured(intent: Intent, attempt: Attempt, *, final: bool, now_ms: int) -> Intent:
+def captured(intent: Intent, attempt: Attempt, *, now_ms: int) -> Intent:
     """The intent of which the attempt took its amount; paid when nothing is left to take."""
-    left = 0 if final else intent.capturable - attempt.amount
+    left = 0 if attempt.final else intent.capturable - attempt.amount
     return moved(
         intent, State.REQUIRES_CAPTURE if left else State.SUCCEEDED, now_ms,
         captured=intent.captured + attempt.amount, capturable=left,
@@ -230,18 +269,6 @@ def captured(intent: Intent, attempt: Attempt, *, final: bool, now_ms: int) -> I
 def released(intent: Intent, state: State, now_ms: int) -> Intent:
     """The intent whose money was given back; one of which a part was captured is paid by that."""
     return moved(intent, State.SUCCEEDED if intent.captured else state, now_ms, capturable=0)
-
-
-def _check_vpa(command: Confirm) -> None:
-    if command.method is Method.UPI:
-        if not _VPA.fullmatch(command.payer_vpa or ""):
-            raise invalid(
-                "payments.vpa",
-                "a UPI payment needs the payer's address, name@bank",
-                field="payerVpa",
-            )
-    elif command.payer_vpa is not None:
-        raise invalid("payments.vpa", "only a UPI payment takes an address", field="payerVpa")
 
 
 def check_open(intent: Intent, now_ms: int) -> None:
@@ -257,105 +284,6 @@ def moved(intent: Intent, state: State, now_ms: int, **changes: object) -> Inten
     if state not in TRANSITIONS[intent.state]:
         raise conflict("payments.state", f"this payment is {intent.state}", state=str(intent.state))
     return replace(intent, state=state, updated_at=now_ms, **changes)  # type: ignore[arg-type]
-
-
-def attempt_id(intent: UUID, number: int) -> UUID:
-    return derived("attempt", intent, number)
-
-
-def capture_attempt(
-    command: Capture, intent: Intent, amount: int, method: Method, scope: str, now_ms: int
-) -> Attempt:
-    return Attempt(
-        id=attempt_id(intent.id, intent.attempts + 1),
-        intent=intent.id,
-        number=intent.attempts + 1,
-        operation=Operation.CAPTURE,
-        amount=amount,
-        method=method,
-        state=AttemptState.SUCCEEDED,
-        payer_vpa=None,
-        code=None,
-        rail_reference=None,
-        asked=0,
-        next_check_at=None,
-        scope=scope,
-        key=command.key,
-        started_at=now_ms,
-        ended_at=now_ms,
-    )
-
-
-def new_attempt(command: Confirm, intent: Intent, scope: str, now_ms: int) -> Attempt:
-    return Attempt(
-        id=attempt_id(intent.id, intent.attempts + 1),
-        intent=intent.id,
-        number=intent.attempts + 1,
-        amount=intent.amount,
-        method=command.method,
-        state=AttemptState.SENT,
-        payer_vpa=command.payer_vpa,
-        code=None,
-        rail_reference=None,
-        asked=0,
-        next_check_at=None,
-        scope=scope,
-        key=command.key,
-        started_at=now_ms,
-        ended_at=None,
-    )
-
-
-def source_account(attempt: Attempt, payer: UUID, currency: str) -> UUID:
-    """Where the money comes from: the payer's wallet, or what the rail owes us."""
-    if attempt.method is Method.BOOK:
-        return account_id(Code.WALLET, payer, currency)
-    return account_id(Code.CLEARING, attempt.method, currency)
-
-
-def transfer(intent: Intent, attempt: Attempt, payer: UUID, payee: Party) -> Transfer:
-    """The attempt's transfer: at once over `book`; pending, without expiry, over a rail or until captured."""
-    at_once = attempt.method is Method.BOOK and intent.capture_method is CaptureMethod.AUTOMATIC
-    return Transfer(
-        id=hold_id(intent, attempt.number),
-        mode=Mode.SINGLE if at_once else Mode.PENDING,
-        debit=source_account(attempt, payer, intent.currency),
-        credit=account_id(MONEY_ACCOUNT[payee.kind], payee.id, intent.currency),
-        amount=intent.amount,
-        ledger=intent.currency,
-        code=intent.purpose,
-        reference=str(intent.id),
-    )
-
-
-def hold_id(intent: Intent, number: int) -> UUID:
-    """The transfer by which attempt `number` moved the money or set it aside."""
-    return derived("payment", intent.id, number, "move")
-
-
-def resolution(
-    intent: Intent,
-    hold: int,
-    mode: Mode,
-    *,
-    by: int | None = None,
-    amount: int = 0,
-    final: bool = True,
-) -> Transfer:
-    """What ends attempt `hold`'s pending transfer, or takes a part of it.
-
-    POST when the rail paid or attempt `by` captured, VOID when nothing more is taken.
-    """
-    return Transfer(
-        id=derived("payment", intent.id, by or hold, mode),
-        mode=mode,
-        amount=amount,
-        ledger=intent.currency,
-        code=intent.purpose,
-        reference=str(intent.id),
-        pending_id=hold_id(intent, hold),
-        final=final,
-    )
 
 
 def refusal(outcome: Outcome) -> DomainError:

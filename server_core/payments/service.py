@@ -11,6 +11,7 @@ from server_core.errors import DomainError
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code
 from server_core.payments import answers, capturing, commands, rules, store
+from server_core.payments import attempts as attempts_
 from server_core.payments.confirming import Confirmations
 from server_core.payments.model import (
     Attempt,
@@ -19,11 +20,10 @@ from server_core.payments.model import (
     Confirm,
     Create,
     Intent,
-    Method,
     Pay,
-    Rails,
     State,
 )
+from server_core.rails.connected import Rails
 
 
 async def create(db: Database, command: Create) -> Intent:
@@ -38,14 +38,14 @@ async def confirm(
     return (await commands.confirm(db, queue, rails, command)).value
 
 
-async def capture(db: Database, command: Capture) -> Intent:
+async def capture(db: Database, rails: Rails, command: Capture) -> Intent:
     """`commands.capture`, for who need not know whether it is told again."""
-    return (await commands.capture(db, command)).value
+    return (await commands.capture(db, rails, command)).value
 
 
-async def cancel(db: Database, actor: Actor, intent: UUID) -> Intent:
+async def cancel(db: Database, rails: Rails, actor: Actor, intent: UUID) -> Intent:
     """`commands.cancel` without a key: it moves no money, and a repeat answers the same."""
-    return (await commands.cancel(db, Cancel(actor=actor, intent=intent))).value
+    return (await commands.cancel(db, rails, Cancel(actor=actor, intent=intent))).value
 
 
 async def expire(work: Work, limit: int = 500) -> int:
@@ -111,6 +111,17 @@ async def mine(reader: Reader, actor: Actor, *, before: UUID | None, limit: int)
     return await store.of_party(reader, actor.party, before=before, limit=limit)
 
 
-async def open_rail_account(work: Work, method: Method, currency: str) -> None:
-    """The account of what a rail owes us; made once, at start."""
-    await ledger.open_accounts(work, [ledger.account(Code.CLEARING, method, currency)])
+async def hasten(work: Work, attempt: UUID) -> bool:
+    """Have the job ask about an attempt now, whether it has ended or not."""
+    return await store.hasten(work, attempt)
+
+
+async def open_rail_account(work: Work, rail: str, currency: str) -> None:
+    """The accounts of what a rail owes us, and of what we owe for its lateness; once, at start."""
+    await ledger.open_accounts(
+        work,
+        [
+            ledger.account(Code.CLEARING, rail, currency),
+            ledger.account(Code.COMPENSATION, attempts_.HOUSE, currency),
+        ],
+    )

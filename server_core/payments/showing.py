@@ -14,8 +14,8 @@ from server_core.payments.model import Attempt, AttemptState, Intent, Method, Op
 class Shown:
     """An attempt as one side sees it: a face takes this and never the attempt itself.
 
-    `amount` in minor units, times in Unix ms; `code` (the rail's own, verbatim) and `payer_vpa`
-    (masked) are None for all but who tried to pay.
+    `amount` in minor units, times in Unix ms; `code` (the rail's own, verbatim) and `hint` (of what
+    paid) are None for all but who tried to pay.
     """
 
     number: int
@@ -25,7 +25,7 @@ class Shown:
     state: AttemptState
     code: str | None
     rail_reference: str | None
-    payer_vpa: str | None
+    hint: str | None
     started_at: int
     ended_at: int | None
 
@@ -57,13 +57,7 @@ def _shown(attempt: Attempt, *, own: bool) -> Shown:
         state=attempt.state,
         code=attempt.code if own else None,
         rail_reference=attempt.rail_reference,
-        payer_vpa=masked(attempt.payer_vpa) if own and attempt.payer_vpa else None,
+        hint=attempt.hint if own else None,
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
     )
-
-
-def masked(vpa: str) -> str:
-    """Enough of an address for its owner to know it again: `as***@okbank`."""
-    name, _, bank = vpa.partition("@")
-    return f"{name[: min(2, len(name) - 1)]}***@{bank}"

@@ -23,6 +23,8 @@ from server_core.payments.model import (
     State,
 )
 
+_OPEN: Final = "state IN ('sent', 'requires_action', 'unknown')"
+
 
 class IntentRow(SQLModel, table=True):
     """What is to be paid, by whom, to whom."""
@@ -66,6 +68,7 @@ class IntentRow(SQLModel, table=True):
     refunded: int = col.big()
     authorized: int | None = col.big(null=True)
     capture_before: int | None = col.big(null=True)
+    action: str | None = col.string(null=True)
 
 
 class AttemptRow(SQLModel, table=True):
@@ -78,9 +81,9 @@ class AttemptRow(SQLModel, table=True):
             "attempt_open",
             "intent",
             unique=True,
-            postgresql_where=sql("state IN ('sent', 'unknown')"),
+            postgresql_where=sql(_OPEN),
         ),
-        Index("attempt_key", "scope", "key", postgresql_where=sql("state IN ('sent', 'unknown')")),
+        Index("attempt_key", "scope", "key", postgresql_where=sql(_OPEN)),
         Index("attempt_check", "next_check_at", postgresql_where=sql("next_check_at IS NOT NULL")),
     )
     id: UUID = col.key()
@@ -88,15 +91,20 @@ class AttemptRow(SQLModel, table=True):
     number: int = col.big()
     operation: str = col.string()
     amount: int = col.big()
+    final: bool = col.flag()
     method: str = col.string()
+    rail: str | None = col.string(null=True)
+    route: str | None = col.string(null=True)
+    hint: str | None = col.string(null=True)
     state: str = col.string()
-    payer_vpa: str | None = col.string(null=True)
+    debit: str | None = col.string(null=True)
     code: str | None = col.string(null=True)
     rail_reference: str | None = col.string(null=True)
     asked: int = col.big()
     next_check_at: int | None = col.big(null=True)
     scope: str = col.string()
     key: str = col.string()
+    body: bytes = col.blob()
     started_at: int = col.big()
     ended_at: int | None = col.big(null=True)
 
@@ -104,26 +112,27 @@ class AttemptRow(SQLModel, table=True):
 _INTENT: Final = (
     "id, purpose, state, payer, payee, amount, currency, description, attempts, created_at,"
     " expires_at, updated_at, origin, capture_method, captured, capturable, refunded, authorized,"
-    " capture_before"
+    " capture_before, action"
 )
 _ATTEMPT: Final = (
-    "id, intent, number, operation, amount, method, state, payer_vpa, code, rail_reference, asked, next_check_at,"
-    " scope, key, started_at, ended_at"
+    "id, intent, number, operation, amount, final, method, rail, route, hint, state, debit, code,"
+    " rail_reference, asked, next_check_at, scope, key, body, started_at, ended_at"
 )
 _SAVE: Final = (
     "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
     " updated_at = u.at, captured = u.captured, capturable = u.capturable, refunded = u.refunded,"
-    " authorized = u.authorized, capture_before = u.capture_before"
+    " authorized = u.authorized, capture_before = u.capture_before, action = u.action"
     " FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],"
-    " $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[]) AS u(id, state, payer, attempts, at,"
-    " captured, capturable, refunded, authorized, capture_before) WHERE i.id = u.id"
+    " $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[]) AS u(id, state, payer,"
+    " attempts, at, captured, capturable, refunded, authorized, capture_before, action)"
+    " WHERE i.id = u.id"
 )
-_CHANGES: Final = 10
+_CHANGES: Final = 11
 _intent_values: Final = attrgetter(*_INTENT.split(", "))
 _attempt_values: Final = attrgetter(*_ATTEMPT.split(", "))
 _changes: Final = attrgetter(
     "id", "state", "payer", "attempts", "updated_at", "captured", "capturable", "refunded",
-    "authorized", "capture_before",
+    "authorized", "capture_before", "action",
 )  # fmt: skip
 
 
@@ -155,8 +164,8 @@ async def insert(work: Work, intents: Sequence[Intent]) -> None:
         f"INSERT INTO intent ({_INTENT}) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[],"
         " $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bigint[],"
         " $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[], $14::text[], $15::bigint[],"
-        " $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])",
-        *unnested([_intent_values(one) for one in intents], 19),
+        " $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::text[])",
+        *unnested([_intent_values(one) for one in intents], 20),
     )
 
 
@@ -215,21 +224,22 @@ async def save(work: Work, intents: Sequence[Intent]) -> None:
 async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[Attempt]) -> None:
     """Store changed intents and their new attempts, by one statement."""
     await work.execute(
-        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($11::uuid[],"
-        " $12::uuid[], $13::bigint[], $14::text[], $15::bigint[], $16::text[], $17::text[],"
-        " $18::text[], $19::text[], $20::text[], $21::bigint[], $22::bigint[], $23::text[],"
-        f" $24::text[], $25::bigint[], $26::bigint[])) {_SAVE}",
+        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($12::uuid[],"
+        " $13::uuid[], $14::bigint[], $15::text[], $16::bigint[], $17::bool[], $18::text[],"
+        " $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],"
+        " $26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::bytea[], $31::bigint[],"
+        f" $32::bigint[])) {_SAVE}",
         *unnested([_changes(one) for one in intents], _CHANGES),
-        *unnested([_attempt_values(one) for one in attempts], 16),
+        *unnested([_attempt_values(one) for one in attempts], 21),
     )
 
 
 async def save_attempt(work: Work, attempt: Attempt) -> None:
     await work.execute(
         "UPDATE attempt SET state = $2, code = $3, rail_reference = $4, asked = $5,"
-        " next_check_at = $6, ended_at = $7 WHERE id = $1",
+        " next_check_at = $6, ended_at = $7, debit = $8 WHERE id = $1",
         attempt.id, attempt.state, attempt.code, attempt.rail_reference, attempt.asked,
-        attempt.next_check_at, attempt.ended_at,
+        attempt.next_check_at, attempt.ended_at, attempt.debit,
     )  # fmt: skip
 
 
@@ -250,8 +260,7 @@ async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:
 async def open_attempt(reader: Reader, scope: str, key: str, intent: UUID) -> UUID | None:
     """The attempt to pay the intent that a key started and that has not ended."""
     found: UUID | None = await reader.value(
-        "SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND intent = $3"
-        " AND state IN ('sent', 'unknown')",
+        f"SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND intent = $3 AND {_OPEN}",
         scope,
         key,
         intent,
@@ -304,10 +313,30 @@ async def due(reader: Reader, limit: int) -> list[Attempt]:
     return [_attempt(row) for row in found]
 
 
+async def is_busy(reader: Reader, intent: UUID) -> bool:
+    """Whether an attempt of the intent has not ended."""
+    found: bool = await reader.value(
+        f"SELECT EXISTS (SELECT FROM attempt WHERE intent = $1 AND {_OPEN})", intent
+    )
+    return found
+
+
+async def hasten(work: Work, attempt: UUID) -> bool:
+    """Ask about an attempt now, ended or not; False when there is none such."""
+    row = await work.row(
+        "UPDATE attempt SET next_check_at = $2 WHERE id = $1 AND rail IS NOT NULL"
+        " AND COALESCE(next_check_at > $2, true) RETURNING id",
+        attempt,
+        work.now_ms,
+    )
+    return row is not None
+
+
 async def unreleased(work: Work, limit: int) -> list[Intent]:
     """Intents that set money aside and may not capture it any more."""
     found = await work.rows(
-        f"SELECT {_INTENT} FROM intent WHERE capture_before <= $1 AND state = 'requires_capture'"
+        f"SELECT {_INTENT} FROM intent i WHERE capture_before <= $1 AND state = 'requires_capture'"
+        f" AND NOT EXISTS (SELECT FROM attempt a WHERE a.intent = i.id AND a.{_OPEN})"
         " ORDER BY capture_before LIMIT $2 FOR UPDATE SKIP LOCKED",
         work.now_ms,
         limit,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from server_core.rails.calls import Call, HttpRail
 from server_core.rails.codes import Codes
-from server_core.rails.model import Outcome, RailAnswer, RailOrder, RailRefund
+from server_core.rails.model import LinkPayment, Outcome, RailAnswer, RailOrder, RailRefund
 from server_core.rails.traits import TRAITS
 
 PSP_PREFIX: Final = "HUN"
@@ -23,6 +23,14 @@ def txn_id(attempt: UUID) -> str:
     35 letters and digits with the PSP's three first, as UPI wants them since 1 February 2025.
     """
     return PSP_PREFIX + attempt.hex.upper()
+
+
+def attempt_of(txn: str) -> UUID | None:
+    """The attempt, capture or refund that `txn_id` names so; None when the id is not ours."""
+    hexed = txn.removeprefix(PSP_PREFIX)
+    if len(hexed) != 32 or txn == hexed or not re.fullmatch(r"[0-9A-F]{32}", hexed):
+        return None
+    return UUID(hexed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,17 @@ class DoorRail(HttpRail, ABC):
         )
         return await self._ask(call, lambda said: self._paid(said, order.amount_minor))
 
+    async def capture(
+        self,
+        attempt: UUID,
+        capture: UUID,  # noqa: ARG002 - most rails have one step
+        amount_minor: int,  # noqa: ARG002 - the same
+        *,
+        final: bool = False,  # noqa: ARG002 - the same
+    ) -> RailAnswer:
+        """A rail that debits in one step says what became of that."""
+        return await self.status(attempt)
+
     async def status(self, attempt: UUID) -> RailAnswer:
         key = txn_id(attempt)
         call = Call(
@@ -145,6 +164,10 @@ class DoorRail(HttpRail, ABC):
             refusals=self._never_took("refund"),
         )
         return await self._ask(call, self._given)
+
+    async def paid_by_link(self, reference: str) -> list[LinkPayment] | None:  # noqa: ARG002 - a door of its own
+        """No app pays over this rail by a link."""
+        return []
 
     def _note(self, note: str) -> str:
         return note[:MAX_NOTE]

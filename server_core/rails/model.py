@@ -73,15 +73,26 @@ class RailAnswer:
 
     `code` is the rail's own, verbatim, or None when nothing readable came back; `rail_reference`
     is its reference of the debit (over UPI the RRN, 12 digits). `action_url` is where the payer
-    must act, with `action` alone. `asked_at_ms` is Unix ms.
+    must act, with `action` alone. `debit` is the rail's own id of the debit where that is not the
+    attempt's: of one that the payer's own app made from a link. `asked_at_ms` is Unix ms.
     """
 
     outcome: Outcome
     code: str | None = None
     rail_reference: str | None = None
     action_url: str | None = None
+    debit: str | None = None
     asked_at_ms: int = 0
     latency_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkPayment:
+    """What somebody's app made of a link: its own transaction id, and what became of the debit."""
+
+    txn_id: str
+    amount_minor: int
+    answer: RailAnswer
 
 
 class Rail(Protocol):
@@ -114,6 +125,13 @@ class Rail(Protocol):
 
     async def status(self, attempt: UUID) -> RailAnswer:
         """What became of the attempt."""
+        ...
+
+    async def paid_by_link(self, reference: str) -> list[LinkPayment] | None:
+        """Every debit under a link's reference (`tr`), the first first; None when not heard.
+
+        A link may be paid twice, and by several payers. A rail without links has none.
+        """
         ...
 
     async def refund(self, refund: RailRefund) -> RailAnswer:

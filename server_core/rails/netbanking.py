@@ -4,7 +4,6 @@ import ipaddress
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
-from uuid import UUID
 
 from server_core.rails import codes
 from server_core.rails.doors import MAX_NOTE, DoorRail
@@ -22,17 +21,6 @@ class NetbankingRail(DoorRail):
     paying = "initiate"
     reversing = "reverse"
     codes = codes.NETBANKING
-
-    async def capture(
-        self,
-        attempt: UUID,
-        capture: UUID,  # noqa: ARG002 - a bank has one step
-        amount_minor: int,  # noqa: ARG002 - the same
-        *,
-        final: bool = False,  # noqa: ARG002 - the same
-    ) -> RailAnswer:
-        """A bank debits in one step: say what became of it."""
-        return await self.status(attempt)
 
     def _order(self, order: RailOrder) -> dict[str, Any]:
         return {"bank": order.instrument, "note": order.note[:MAX_NOTE]}

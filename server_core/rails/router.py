@@ -1,40 +1,157 @@
-"""Which rail carries a payment, and why."""
+"""Which rail carries a payment, and why: decided from numbers alone, so that it can be decided again."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any, Final
 
+from server_core.rails.breaker import State
+from server_core.rails.health import Reading
 from server_core.rails.traits import TRAITS
+
+ON_US: Final = "book"
+HEDGE: Final = 50
+"""Of a thousand payments, those that try the second best, lest nobody learns that it is better."""
+
+PRIOR: Final = 20
+"""A rail counts as good as nineteen of twenty before anything is known of it."""
 
 
 class Reason(StrEnum):
-    """Why the router chose as it did; kept with the attempt, so that it can be explained."""
+    """Why a rail was chosen, or none could be."""
 
     ON_US = "on_us"
-    NAMED_BY_PAYER = "named_by_payer"
+    ONLY_ONE = "only_one"
+    PREFERRED = "preferred"
+    PROBE = "probe"
+    HEDGE = "hedge"
+    BEST_SCORE = "best_score"
     UNKNOWN_METHOD = "unknown_method"
-    NOT_CONNECTED = "not_connected"
     CURRENCY = "currency"
+    CAPTURE = "capture"
+    NOT_CONNECTED = "not_connected"
+    TRIED = "tried"
+    BREAKER_OPEN = "breaker_open"
+
+
+class Why(StrEnum):
+    """What stands against a candidate, or nothing."""
+
+    ELIGIBLE = "eligible"
+    PROBE = "probe"
+    TRIED = "tried"
+    BREAKER_OPEN = "breaker_open"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """The rail's name, None when the ledger alone suffices; `possible` when it can be taken."""
+class Ask:
+    """What is to be paid: `bank` is whose health counts, `tried` what was not reached already.
+
+    `preferred` are the payee's own wishes, the first the dearest; `amount` is in minor units.
+    """
 
     method: str
+    currency: str
+    amount: int
+    bank: str
+    captures_later: bool
+    preferred: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A rail as it was weighed; `score` is its expected success, of a thousand."""
+
+    rail: str
+    why: Why
+    score: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The rail, None when the ledger alone suffices or none can be taken, and how all were weighed."""
+
     rail: str | None
-    possible: bool
     reason: Reason
+    candidates: tuple[Candidate, ...] = ()
 
 
-def choose(method: str, currency: str, connected: Collection[str]) -> Route:
-    """The way for a payment by `method`; never raises: that there is none is a decision too."""
-    if method == "book":
-        return Route(method=method, rail=None, possible=True, reason=Reason.ON_US)
-    if method not in TRAITS:
-        return Route(method=method, rail=None, possible=False, reason=Reason.UNKNOWN_METHOD)
-    if currency not in TRAITS[method].currencies:
-        return Route(method=method, rail=method, possible=False, reason=Reason.CURRENCY)
-    if method not in connected:
-        return Route(method=method, rail=method, possible=False, reason=Reason.NOT_CONNECTED)
-    return Route(method=method, rail=method, possible=True, reason=Reason.NAMED_BY_PAYER)
+def decide(ask: Ask, readings: Sequence[Reading], draw: int) -> Decision:
+    """The way for a payment; never raises. `draw` is 0 to 999, drawn by the caller."""
+    refused = _not_at_all(ask)
+    if refused is not None:
+        return Decision(rail=None, reason=refused)
+    weighed = tuple(_weigh(ask, one) for one in readings)
+    probes = [one for one in weighed if one.why is Why.PROBE]
+    able = sorted(
+        (one for one in weighed if one.why is Why.ELIGIBLE), key=lambda one: (-one.score, one.rail)
+    )
+    if probes and (not able or draw < HEDGE):
+        return Decision(rail=probes[0].rail, reason=Reason.PROBE, candidates=weighed)
+    if not able:
+        return Decision(rail=None, reason=_why_none(weighed), candidates=weighed)
+    chosen, reason = _best(ask, able, draw)
+    return Decision(rail=chosen.rail, reason=reason, candidates=weighed)
+
+
+def stored(ask: Ask, readings: Sequence[Reading], draw: int, decision: Decision) -> dict[str, Any]:
+    """The decision and all that it was made of, for JSON."""
+    return {
+        "v": 1,
+        "ask": asdict(ask),
+        "readings": [asdict(one) for one in readings],
+        "draw": draw,
+        "rail": decision.rail,
+        "reason": decision.reason,
+    }
+
+
+def replay(record: Mapping[str, Any]) -> Decision:
+    """Decide again by what was stored; a decision that differs was not made by these rules."""
+    said = dict(record["ask"])
+    ask = Ask(**said | {name: tuple(said[name]) for name in ("preferred", "tried")})
+    readings = [Reading(**one | {"state": State(one["state"])}) for one in record["readings"]]
+    return decide(ask, readings, record["draw"])
+
+
+def _not_at_all(ask: Ask) -> Reason | None:
+    if ask.method == ON_US:
+        return Reason.ON_US
+    traits = TRAITS.get(ask.method)
+    if traits is None:
+        return Reason.UNKNOWN_METHOD
+    if ask.currency not in traits.currencies:
+        return Reason.CURRENCY
+    return Reason.CAPTURE if ask.captures_later and not traits.captures_later else None
+
+
+def _weigh(ask: Ask, one: Reading) -> Candidate:
+    if one.rail in ask.tried:
+        why = Why.TRIED
+    elif not one.free:
+        why = Why.BREAKER_OPEN
+    else:
+        why = Why.PROBE if one.state is State.HALF_OPEN else Why.ELIGIBLE
+    score = 1000 * (one.good + PRIOR - 1) // (one.total + PRIOR)
+    return Candidate(rail=one.rail, why=why, score=score)
+
+
+def _why_none(weighed: Sequence[Candidate]) -> Reason:
+    if not weighed:
+        return Reason.NOT_CONNECTED
+    shut = any(one.why is Why.BREAKER_OPEN for one in weighed)
+    return Reason.BREAKER_OPEN if shut else Reason.TRIED
+
+
+def _best(ask: Ask, able: Sequence[Candidate], draw: int) -> tuple[Candidate, Reason]:
+    if len(able) == 1:
+        return able[0], Reason.ONLY_ONE
+    healthy = [one for one in able if 2 * one.score >= able[0].score]
+    for rail in ask.preferred:
+        for one in healthy:
+            if one.rail == rail:
+                return one, Reason.PREFERRED
+    if draw < HEDGE:
+        return able[1], Reason.HEDGE
+    return able[0], Reason.BEST_SCORE

@@ -1,21 +1,6 @@
-"""What an answer makes of an attempt, and when an unknown one is asked about again. Pure."""
+"""When a rail is asked again, when it is to reverse, and what is owed when that was late. Pure."""
 
 from typing import Final
-
-from server_core.rails.model import Outcome
-
-LANDS: Final[dict[Outcome, str]] = {
-    Outcome.SUCCEEDED: "succeeded",
-    Outcome.DECLINED: "declined",
-    Outcome.REVERSED: "reversed",
-    Outcome.NOT_SENT: "not_sent",
-    Outcome.NOT_FOUND: "not_sent",
-    Outcome.AUTHORIZED: "unknown",
-    Outcome.ACTION: "unknown",
-    Outcome.UNKNOWN: "unknown",
-}
-"""The state an attempt ends in. What the rail never took, and never will, was never sent. What is
-only set aside, or waits for the payer, has not ended: it is asked about as an unknown one is."""
 
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
@@ -52,6 +37,33 @@ def next_status_check(started_ms: int, asked: int, now_ms: int, *, pace: float =
 def is_over(started_ms: int, now_ms: int, *, pace: float = 1.0) -> bool:
     """Whether an unknown attempt is to be reversed rather than asked about once more."""
     return now_ms >= started_ms + _paced(REVERSE_AFTER_MS, pace)
+
+
+ACTION_CHECKS_MS: Final = (30 * _SECOND, _MINUTE, 2 * _MINUTE, 5 * _MINUTE)
+"""While the payer acts on a bank's page or in an app. NPCI's quota is on a transaction that was
+authenticated: here there is none yet."""
+
+
+def next_action_check(started_ms: int, asked: int, now_ms: int, *, pace: float = 1.0) -> int:
+    """When to ask again whether the payer has acted, in Unix ms; every 5 minutes in the end."""
+    wait = ACTION_CHECKS_MS[min(asked, len(ACTION_CHECKS_MS) - 1)]
+    return max(started_ms, now_ms) + _paced(wait, pace)
+
+
+LATE_PER_DAY_MINOR: Final = 100_00
+"""RBI/2019-20/67: 100 rupees for each day of delay, unasked, for domestic payments."""
+
+_IST_MS: Final = int(5.5 * _HOUR)
+_DAY_MS: Final = 24 * _HOUR
+
+
+def days_late(started_ms: int, given_back_ms: int, *, days_allowed: int) -> int:
+    """By how many days a reversal was late: `days_allowed` is n of T+n, T the Indian day of the debit."""
+    return max(0, _indian_day(given_back_ms) - _indian_day(started_ms) - days_allowed)
+
+
+def _indian_day(ms: int) -> int:
+    return (ms + _IST_MS) // _DAY_MS
 
 
 def _paced(wait_ms: int, pace: float) -> int:

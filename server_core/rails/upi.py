@@ -1,26 +1,15 @@
 """The UPI rail: speaks to upi-core over HTTP and says what is known after each call."""
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 from server_core.rails import codes
 from server_core.rails.calls import Call
 from server_core.rails.doors import MAX_NOTE, DoorRail
-from server_core.rails.model import Outcome, RailAnswer, RailOrder
+from server_core.rails.model import LinkPayment, Outcome, RailAnswer, RailOrder
 
 MAX_LINK_PAYMENTS: Final = 50
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9]{4,35}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkPayment:
-    """What somebody's app made of a link: its own transaction id, and what became of the debit."""
-
-    txn_id: str
-    amount_minor: int
-    answer: RailAnswer
 
 
 class UpiRail(DoorRail):
@@ -40,22 +29,7 @@ class UpiRail(DoorRail):
             "note": order.note[:MAX_NOTE],
         }
 
-    async def capture(
-        self,
-        attempt: UUID,
-        capture: UUID,  # noqa: ARG002 - UPI has one step
-        amount_minor: int,  # noqa: ARG002 - the same
-        *,
-        final: bool = False,  # noqa: ARG002 - the same
-    ) -> RailAnswer:
-        """UPI debits in one step: say what became of it."""
-        return await self.status(attempt)
-
     async def paid_by_link(self, reference: str) -> list[LinkPayment] | None:
-        """Every debit that was made under a link's reference (`tr`), the first first.
-
-        A link may be paid twice, and by several payers. None when that could not be heard.
-        """
         if not _REFERENCE.fullmatch(reference):
             return []
         found: list[LinkPayment] = []

@@ -6,7 +6,7 @@ import structlog
 
 from server_core.db.work import Database
 from server_core.errors import DomainError
-from server_core.payments.model import Rails
+from server_core.rails.connected import Rails
 from server_core.refunds import landing, store
 
 PAGE: Final = 50

@@ -11,8 +11,8 @@ from server_core.idempotency import service as idempotency
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
 from server_core.payments import service as payments
-from server_core.payments.model import Rails
 from server_core.rails import rules as rail_rules
+from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer, RailRefund
 from server_core.refunds import answers, rules, store
 from server_core.refunds.model import Refund, State
@@ -82,7 +82,7 @@ async def ask(db: Database, rails: Rails, refund: UUID) -> Refund:
         known = await store.get(reader, refund)
     if known is None:
         raise rules.unknown_refund()
-    answer = await rails.by_method[known.method].refund_status(known.id, known.attempt)
+    answer = await rails.by_name[known.rail or ""].refund_status(known.id, known.attempt)
     return await land(db, refund, answer, rails.pace)
 
 
@@ -94,4 +94,5 @@ def order(refund: Refund) -> RailRefund:
         amount_minor=refund.amount,
         currency=refund.currency,
         note=refund.note,
+        debit=refund.debit,
     )

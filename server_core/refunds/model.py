@@ -38,6 +38,9 @@ class Reason(StrEnum):
 class Refund:
     """`amount` minor units of `intent` that go back over the rail of `attempt`, which paid them.
 
+    `rail` is None when they go back into the wallet; `debit` is the rail's own id of what the
+    payer's app had paid.
+
     `code` and `rail_reference` are the rail's own; `scope`, `key` and `body` the claim that made it.
     """
 
@@ -45,6 +48,8 @@ class Refund:
     intent: UUID
     attempt: UUID
     method: Method
+    rail: str | None
+    debit: str | None
     payee: UUID
     payer: UUID | None
     amount: int

@@ -10,7 +10,7 @@ from server_core.ids import derived
 from server_core.ledger.model import Code, Mode, Outcome, Result, Transfer, account_id
 from server_core.money import positive_minor
 from server_core.parties.model import MONEY_ACCOUNT, Party
-from server_core.payments.model import Attempt, Intent, Method
+from server_core.payments.model import Attempt, Intent
 from server_core.refunds.model import MAX_NOTE, TRANSITIONS, Ask, Refund, State
 
 
@@ -47,12 +47,14 @@ def check_ask(command: Ask, intent: Intent) -> int:
 def new_refund(
     command: Ask, claim: Claim, intent: Intent, paid: Attempt, amount: int, now_ms: int
 ) -> Refund:
-    at_once = paid.method is Method.BOOK
+    at_once = paid.rail is None
     return Refund(
         id=refund_id(claim),
         intent=intent.id,
         attempt=paid.id,
         method=paid.method,
+        rail=paid.rail,
+        debit=paid.debit,
         payee=intent.payee,
         payer=intent.payer,
         amount=amount,
@@ -74,11 +76,11 @@ def new_refund(
 
 def transfer(refund: Refund, payee: Party) -> Transfer:
     """At once into the payer's wallet; set aside, without expiry, until a rail has taken it."""
-    at_once = refund.method is Method.BOOK
+    at_once = refund.rail is None
     back = (
         account_id(Code.WALLET, refund.payer, refund.currency)
         if at_once
-        else account_id(Code.CLEARING, refund.method, refund.currency)
+        else account_id(Code.CLEARING, refund.rail, refund.currency)
     )
     return Transfer(
         id=derived("refund", refund.id, "move"),
@@ -103,6 +105,11 @@ def resolution(refund: Refund, mode: Mode) -> Transfer:
         reference=str(refund.intent),
         pending_id=derived("refund", refund.id, "move"),
     )
+
+
+def transfer_ids(refund: Refund) -> list[UUID]:
+    """Every transfer that a refund may have made; those that it did not make do not exist."""
+    return [derived("refund", refund.id, leg) for leg in ("move", Mode.POST, Mode.VOID)]
 
 
 def refusal(outcome: Outcome) -> DomainError:
@@ -130,12 +137,12 @@ def asks_for(command: Ask, claim: Claim, refund: Refund) -> bool:
 
 def visible(refund: Refund | None, actor: Actor) -> Refund:
     """The refund, if the actor may know of it; to others it does not exist."""
-    if refund is None or not is_visible(refund, actor):
+    if refund is None or not may_see(refund, actor):
         raise unknown_refund()
     return refund
 
 
-def is_visible(refund: Refund, actor: Actor) -> bool:
+def may_see(refund: Refund, actor: Actor) -> bool:
     """For who gives it, who gets it and operators."""
     mine = actor.party is not None and actor.party in {refund.payee, refund.payer}
     return mine or actor.role in {Role.OPERATOR, Role.SYSTEM}

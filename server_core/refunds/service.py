@@ -14,7 +14,7 @@ from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Rep
 from server_core.ledger import service as ledger
 from server_core.parties import service as parties
 from server_core.payments import service as payments
-from server_core.payments.model import Rails
+from server_core.rails.connected import Rails
 from server_core.refunds import answers, landing, rules, store
 from server_core.refunds.model import Ask, Refund, State
 
@@ -52,7 +52,7 @@ async def refund(db: Database, rails: Rails, command: Ask) -> Answer[Refund]:
         if isinstance(outcome, Answer):
             return outcome
         if isinstance(outcome, _Sent):
-            rail = rails.by_method[outcome.refund.method]
+            rail = rails.by_name[outcome.refund.rail or ""]
             answer = await rail.refund(landing.order(outcome.refund))
             return Answer(value=await landing.land(db, outcome.refund.id, answer, rails.pace))
         if outcome.refund is not None:
@@ -116,13 +116,18 @@ async def get(reader: Reader, actor: Actor, refund_id: UUID) -> Refund:
     return rules.visible(await store.get(reader, refund_id), actor)
 
 
+async def hasten(work: Work, refund_id: UUID) -> bool:
+    """Have the job ask about an open refund now."""
+    return await store.hasten(work, refund_id)
+
+
 async def of_intents(
     reader: Reader, actor: Actor, intents: Collection[UUID]
 ) -> dict[UUID, list[Refund]]:
     """The refunds of those payments that the actor may know of, oldest first."""
     found: dict[UUID, list[Refund]] = {intent: [] for intent in intents}
     for one in await store.of_intents(reader, intents):
-        if actor.party in {one.payee, one.payer}:
+        if rules.may_see(one, actor):
             found[one.intent].append(one)
     return found
 
@@ -142,7 +147,7 @@ async def of_payment(
     """A page of one payment's refunds, in the order of `mine`; raises payments.unknown."""
     await payments.get(reader, actor, intent)
     found = await store.of_intent(reader, intent, before=before, limit=limit)
-    return [one for one in found if rules.is_visible(one, actor)]
+    return [one for one in found if rules.may_see(one, actor)]
 
 
 def _told(outcome: Answer[Refund] | Repeated) -> Answer[Refund]:

@@ -32,6 +32,8 @@ class RefundRow(SQLModel, table=True):
     intent: UUID = col.uuid()
     attempt: UUID = col.uuid()
     method: str = col.string()
+    rail: str | None = col.string(null=True)
+    debit: str | None = col.string(null=True)
     payee: UUID = col.uuid()
     payer: UUID | None = col.uuid(null=True)
     amount: int = col.big()
@@ -51,7 +53,7 @@ class RefundRow(SQLModel, table=True):
 
 
 _NAMES: Final = (
-    "id", "intent", "attempt", "method", "payee", "payer", "amount", "currency", "state", "reason",
+    "id", "intent", "attempt", "method", "rail", "debit", "payee", "payer", "amount", "currency", "state", "reason",
     "note", "code", "rail_reference", "asked", "next_check_at", "scope", "key", "body",
     "created_at", "ended_at",
 )  # fmt: skip
@@ -142,6 +144,16 @@ async def of_intent(
         intent, made_at, last, limit,
     )  # fmt: skip
     return [_refund(row) for row in found]
+
+
+async def hasten(work: Work, refund: UUID) -> bool:
+    """Ask about an open refund now; False when there is none such."""
+    row = await work.row(
+        "UPDATE refund SET next_check_at = $2 WHERE id = $1 AND next_check_at > $2 RETURNING id",
+        refund,
+        work.now_ms,
+    )
+    return row is not None
 
 
 async def due(reader: Reader, limit: int) -> list[Refund]:

@@ -13,6 +13,7 @@ from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.limits import service as limits
+from server_core.payments import offline
 from server_core.terminals import service as terminals
 from server_core.vouchers import remedies, rules, store
 from server_core.vouchers.issuing import event
@@ -121,9 +122,14 @@ async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[byte
     if parting.claims:
         await remedies.insert_claims(work, closed.aid, parting.claims)
         shops = await terminals.get_many(work, {rows[h].terminal for h, _ in parting.claims})
+        sold = []
         for h, amount in parting.claims:
             shop = shops[rows[h].terminal].party
             moves.append((f"claim:{h.hex()}", account_id(Code.PAYABLE, shop, currency), amount))
+            sold.append(
+                offline.Sale(h=h, payer=closed.party, payee=shop, amount=amount, currency=currency)
+            )
+        await offline.record(work, sold)
     outcomes = await ledger.post(
         work,
         [

@@ -10,6 +10,7 @@ from server_core.db.work import Work
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
+from server_core.payments import offline
 from server_core.terminals.model import Terminal
 from server_core.vouchers import journals, remedies, rules, store, voiding
 from server_core.vouchers.issuing import event, freeze
@@ -122,13 +123,14 @@ async def _post(
         shop = [ledger.account(Code.PAYABLE, terminal.party, one) for one in sorted(currencies)]
         await ledger.open_accounts(work, shop)
     moves = [_transfer(one, terminal, facts) for one in judged.settled]
+    payments = await offline.record(work, [_sale(one, terminal, facts) for one in judged.settled])
     touched = {one.h for one in voids} | {one.h for one in judged.settled}
     refunds = await voiding.due(work, facts.allowances, touched)
     outcomes = await ledger.post(work, [*moves, *(one.transfer for one in refunds)])
     for outcome in outcomes[: len(moves)]:
         if not outcome.ok:
             raise RuntimeError(f"a settled voucher cannot be posted: {outcome.result}")
-    for one in judged.settled:
+    for one, payment in zip(judged.settled, payments, strict=True):
         work.emit(
             event(
                 "voucher.settled",
@@ -138,9 +140,21 @@ async def _post(
                 amount=str(one.amount),
                 merchant=str(terminal.party),
                 terminal=terminal.id.hex(),
+                payment=str(payment),
             )
         )
     await voiding.landed(work, refunds, outcomes[len(moves) :])
+
+
+def _sale(one: Settled, terminal: Terminal, facts: Facts) -> offline.Sale:
+    allowance = facts.allowances[one.aid]
+    return offline.Sale(
+        h=one.h,
+        payer=allowance.party,
+        payee=terminal.party,
+        amount=one.amount,
+        currency=allowance.currency,
+    )
 
 
 def _transfer(one: Settled, terminal: Terminal, facts: Facts) -> Transfer:

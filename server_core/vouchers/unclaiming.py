@@ -8,6 +8,7 @@ from server_core.errors import DomainError, conflict, not_found
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
+from server_core.payments import offline
 from server_core.terminals import service as terminals
 from server_core.vouchers import remedies, store
 from server_core.vouchers.issuing import event, get
@@ -71,6 +72,11 @@ async def _pay(
     allowance = await get(work, found.aid)
     await remedies.pay_unclaimed(work, found.h, paid_to)
     currency = allowance.currency
+    if paid_to == "merchant":
+        sale = offline.Sale(
+            h=found.h, payer=allowance.party, payee=owner, amount=found.amount, currency=currency
+        )
+        await offline.record(work, [sale])
     [outcome] = await ledger.post(
         work,
         [

@@ -14,6 +14,9 @@ from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Outcome, Transfer, account_id
 from server_core.limits import service as limits
+from server_core.payments import offline
+from server_core.payments import service as payments
+from server_core.payments.model import Intent
 from server_core.terminals import service as terminals
 from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
@@ -61,12 +64,18 @@ async def hand_in(db: Database, keys: Keys, text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """A void whose voucher is settled: shop to payer, in full."""
+    """A void whose voucher is settled: shop to payer, all of it that was not refunded already."""
 
     void: HeldVoid
     settled: Settled
     allowance: Allowance
     terminal: Terminal
+    payment: Intent | None
+
+    @property
+    def amount(self) -> int:
+        back = 0 if self.payment is None else self.payment.refunded
+        return self.settled.amount - back
 
     @property
     def transfer(self) -> Transfer:
@@ -75,7 +84,7 @@ class Refund:
             id=derived("void", self.void.h.hex(), self.void.tries),
             debit=account_id(Code.PAYABLE, self.terminal.party, currency),
             credit=account_id(Code.WALLET, self.allowance.party, currency),
-            amount=self.settled.amount,
+            amount=self.amount,
             ledger=currency,
             code="void",
             reference=f"{self.settled.aid.hex()}:{self.settled.counter}",
@@ -91,6 +100,8 @@ async def due(
         return []
     settled = await store.paid_by_h(work, {one.h for one in waiting})
     known = await terminals.get_many(work, {one.terminal for one in waiting})
+    origins = {h: offline.origin_of(h) for h in settled}
+    sold = await offline.lock(work, origins.values())
     most = (await limits.in_force(work, PROFILE))["void_each"]
     refunds = []
     for void in waiting:
@@ -105,7 +116,17 @@ async def due(
         if void.reason == VoidReason.RETURNED and paid.amount > most:
             continue
         allowance = allowances[paid.aid]
-        refunds.append(Refund(void=void, settled=paid, allowance=allowance, terminal=terminal))
+        origin = origins[void.h]
+        payment = sold.get(origin)
+        refund = Refund(
+            void=void, settled=paid, allowance=allowance, terminal=terminal, payment=payment
+        )
+        if not refund.amount:  # all of it goes back already
+            await remedies.save_voids(work, [replace(void, applied_at=work.now_ms)])
+            continue
+        refunds.append(refund)
+        if payment is not None:  # a second void of it has nothing left to give
+            sold[origin] = replace(payment, refunded=payment.refunded + refund.amount)
     return refunds
 
 
@@ -116,13 +137,15 @@ async def landed(work: Work, refunds: Sequence[Refund], outcomes: Sequence[Outco
         void = replace(refund.void, tries=refund.void.tries + 1)
         if outcome.ok:
             void = replace(void, applied_at=work.now_ms)
+            if refund.payment is not None:
+                await payments.refunded(work, refund.payment, refund.amount)
             work.emit(
                 event(
                     "voucher.voided",
                     refund.allowance,
                     SYSTEM,
                     counter=refund.settled.counter,
-                    amount=str(refund.settled.amount),
+                    amount=str(refund.amount),
                     merchant=str(refund.terminal.party),
                 )
             )

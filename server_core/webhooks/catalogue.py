@@ -64,8 +64,8 @@ _ALLOWANCE = _kind(
 )
 # How much a payer has set aside is not the shop's to know.
 _VOUCHER = _kind(
-    ("merchant", "aid counter amount currency merchant terminal"),
-    ("payer", "aid counter amount currency merchant payer hold settled state frozen to"),
+    ("merchant", "aid counter amount currency merchant terminal payment"),
+    ("payer", "aid counter amount currency merchant payer hold settled state frozen to payment"),
 )
 _TERMINAL = _kind(("merchant", "terminal merchant"))
 _DEVICE = _kind(("party", "party tier"))
@@ -75,6 +75,8 @@ KINDS: Final[Mapping[str, Kind]] = {
         (
             "payment.created", "payment.processing", "payment.authorized", "payment.captured",
             "payment.succeeded", "payment.attempt_failed", "payment.canceled", "payment.expired",
+            "payment.requires_action", "payment.capture_failed", "payment.conflicted",
+            "payment.conflict_over",
         ),
         _PAYMENT,
     ),

@@ -4,7 +4,7 @@ A message is claimed by a `lease` and by moving its `due_at` to the lease's end,
 says what is due, and a dead worker's messages are due again by themselves.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -231,6 +231,19 @@ async def dead(reader: Reader, limit: int) -> list[Message]:
         f"SELECT {_COLUMNS} FROM webhook_message WHERE state = 'dead'"  # noqa: S608
         " ORDER BY endpoint, seq LIMIT $1",
         limit,
+    )
+    return [_message(row) for row in found]
+
+
+async def of_aggregates(
+    reader: Reader, endpoints: Iterable[UUID], aggregates: Iterable[UUID]
+) -> list[Message]:
+    """What these endpoints are told of these aggregates, in the log's order; at most 1,000."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS} FROM webhook_message WHERE endpoint = ANY($1::uuid[])"  # noqa: S608
+        " AND aggregate = ANY($2::uuid[]) ORDER BY seq LIMIT 1000",
+        list(endpoints),
+        list(aggregates),
     )
     return [_message(row) for row in found]
 

@@ -12,8 +12,8 @@ import pytest
 from bff.cli.main import main as hundi
 from edge_agent.cli import main as hundi_edge
 from offline.verdicts import Verdict, operator_sentence
-from server_core.payments.model import TRANSITIONS
-from server_core.rails.rules import LANDS
+from server_core.payments.attempts import LANDS
+from server_core.payments.model import TRANSITIONS, Operation
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -198,7 +198,7 @@ def test_the_rail_s_answers_land_as_the_code_says() -> None:
         row[0].strip("`"): row[2].strip("`")
         for row in table(page("docs/path-of-a-payment.md"), "outcome")
     }
-    assert listed == {str(outcome): state for outcome, state in LANDS.items()}
+    assert listed == {str(outcome): state for outcome, state in LANDS[Operation.PAY].items()}
 
 
 def test_every_event_of_a_payment_is_listed() -> None:

@@ -13,7 +13,7 @@ TOP_UP = """mutation ($input: CreateTopUpInput!) { createTopUp(input: $input) {
 CANCEL = """mutation ($input: CancelPaymentInput!) { cancelPayment(input: $input) {
   payment { state } userErrors { code } } }"""
 ATTEMPTS = """query ($id: ID!) { payment(id: $id) { state
-  attempts { number method state railCode railReference payerVpa startedAt } } }"""
+  attempts { number method state railCode railReference hint startedAt } } }"""
 
 
 def given(world, **changes):

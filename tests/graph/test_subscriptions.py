@@ -87,7 +87,7 @@ async def test_first_the_state_then_each_change_to_the_end(world) -> None:
 
 async def test_what_is_final_is_told_once(world) -> None:
     intent = await world.bill()
-    await payments.cancel(world.core.db, world.actor(world.shop), intent.id)
+    await payments.cancel(world.core.db, world.core.rails, world.actor(world.shop), intent.id)
     told = [
         result.data["paymentStatus"]["state"]
         async for result in await stream(world, world.shop, public("pay", intent.id))

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bff.guard import DOCUMENTS
 from server_core.actor import Role
 from server_core.ids import public
-from server_core.payments.model import Intent, Method
-from server_core.payments.service import Rails
+from server_core.payments.model import Intent
+from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer, RailOrder
 from server_core.sessions import service as sessions
 from server_core.sessions.model import LIFE_MS
@@ -58,7 +58,7 @@ class PromptRail:
 
 
 async def test_a_socket_tells_processing_then_succeeded(served) -> None:
-    served.core.rails = Rails(by_method={Method.UPI: PromptRail()})
+    served.core.rails = Rails(by_name={"upi": PromptRail()})
     intent = await served.bill()
     async with served.socket(Role.MERCHANT) as socket:
         await say(socket, follow(intent))

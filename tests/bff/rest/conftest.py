@@ -1,7 +1,7 @@
 """A real server over real sockets with the sandbox switch behind it, a payer with money and a shop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from server_core.settings import Settings
 from tests.server_core.sandbox.running import sandbox
 
 OPERATOR = Actor(party=None, role=Role.OPERATOR)
+CALLBACK_KEY = bytes(range(32))
 
 
 class HeldBackClock(SystemClock):
@@ -107,25 +108,33 @@ class Door:
 
 
 @pytest.fixture(scope="module")
+def upi_core() -> Iterator[str]:
+    with sandbox(callback_key=CALLBACK_KEY) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 async def _served(
-    database_url: str, tmp_path_factory: Any
+    database_url: str, upi_core: str, tmp_path_factory: Any
 ) -> AsyncIterator[tuple[Core, HeldBackClock, str]]:
-    with sandbox() as upi:
-        env = {
-            "HUNDI_HOME": str(tmp_path_factory.mktemp("home")),
-            "HUNDI_DATABASE_URL": database_url, "HUNDI_UPI_URL": upi,
-        }  # fmt: skip
-        clock = HeldBackClock()
-        async with open_core(Settings.read(env), clock=clock) as core:
-            config = uvicorn.Config(create_app(core), port=0, log_config=None, access_log=False)
-            server = uvicorn.Server(config)
-            task = asyncio.create_task(server.serve())
-            while not server.started:
-                await asyncio.wait({task}, timeout=0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield core, clock, f"http://127.0.0.1:{port}"
-            server.should_exit = True
-            await task
+    key = tmp_path_factory.mktemp("key") / "callbacks"
+    key.write_bytes(CALLBACK_KEY)
+    env = {
+        "HUNDI_HOME": str(tmp_path_factory.mktemp("home")),
+        "HUNDI_DATABASE_URL": database_url, "HUNDI_UPI_URL": upi_core,
+        "HUNDI_CALLBACK_KEY": str(key),
+    }  # fmt: skip
+    clock = HeldBackClock()
+    async with open_core(Settings.read(env), clock=clock) as core:
+        config = uvicorn.Config(create_app(core), port=0, log_config=None, access_log=False)
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.wait({task}, timeout=0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield core, clock, f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        await task
 
 
 @pytest.fixture

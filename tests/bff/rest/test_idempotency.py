@@ -13,7 +13,6 @@ from server_core.idempotency import jobs as keys_jobs
 from server_core.idempotency.model import LEASE_MS, TTL_MS
 from server_core.ids import public
 from server_core.payments import jobs
-from server_core.payments.model import Method
 
 REPLAYED = "idempotency-replayed"
 CONFIRM = """mutation ($input: ConfirmPaymentInput!) { confirmPayment(input: $input) {
@@ -328,7 +327,7 @@ class TestHalfWay:
         self, door, monkeypatch
     ) -> None:
         key, body = door.key(), by_bank(door)
-        upi = door.core.rails.by_method[Method.UPI]
+        upi = door.core.rails.by_name["upi"]
         monkeypatch.setattr(upi._client, "base_url", httpx.URL("http://127.0.0.1:9"))
         answers = await asyncio.gather(*(door.post("/payments", body, key=key) for _ in range(10)))
         assert {one.status_code for one in answers} == {503}

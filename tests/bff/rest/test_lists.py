@@ -136,10 +136,10 @@ async def test_attempts_say_to_each_side_what_concerns_it(door: Door) -> None:
     assert mine.pop("started_at") <= mine.pop("ended_at")
     assert mine == {
         "number": 1, "operation": "pay", "amount": "15000", "method": "upi", "state": "declined",
-        "rail_code": "Z9", "rail_reference": mine["rail_reference"], "payer_vpa": "de***@okbank",
+        "rail_code": "Z9", "rail_reference": mine["rail_reference"], "hint": "de***@okbank",
     }  # fmt: skip
     [theirs] = (await page(door, at, "shop"))["attempts"]
-    assert (theirs["rail_code"], theirs["payer_vpa"], theirs["state"]) == (None, None, "declined")
+    assert (theirs["rail_code"], theirs["hint"], theirs["state"]) == (None, None, "declined")
     assert told(await door.get(at, "ravi")) == (404, "payments.unknown")
     assert told(await door.get("/intents/pay_x/attempts")) == (404, "id.unknown")
     assert (await page(door, f"/intents/{await door.bill()}/attempts", "ravi")) == {"attempts": []}

@@ -98,7 +98,7 @@ async def test_what_a_rule_refuses_leaves_no_intent(door) -> None:
         ({"payee_id": public("pty", door.asha.id)}, (400, "payments.to_oneself")),
         ({"payee_id": "pty_" + "0" * 26}, (404, "payments.payee_unknown")),
         ({"method": "offline"}, (400, "payments.method")),
-        ({"method": "upi"}, (400, "payments.vpa")),
+        ({"method": "upi"}, (400, "payments.instrument")),
         ({"currency": "XXX"}, (400, "money.unknown_currency")),
     ):
         assert told(await door.post("/payments", door.payment(**changes))) == expected
@@ -206,7 +206,14 @@ async def test_the_schema_lists_the_doors(door) -> None:
         assert problem == {"$ref": "#/components/schemas/Problem"}
     body = schema["paths"]["/payments"]["post"]["requestBody"]["content"]["application/json"]
     assert set(body["schema"]["required"]) == {"amount", "method"}
-    assert body["schema"]["properties"]["method"]["enum"] == ["book", "offline", "upi"]
+    assert body["schema"]["properties"]["method"]["enum"] == [
+        "book",
+        "card",
+        "netbanking",
+        "offline",
+        "upi",
+        "upi_link",
+    ]
     shown = schema["paths"]["/intents/{intent}"]["get"]["responses"]
     assert set(shown) >= {"200", "401", "404"}
     assert "$defs" not in str(schema)

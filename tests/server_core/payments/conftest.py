@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -17,10 +18,14 @@ from server_core.parties import service as parties
 from server_core.parties.model import Kind, Party
 from server_core.payments import service
 from server_core.payments.confirming import Confirmations, confirm_many
-from server_core.payments.model import Confirm, Create, Intent, Method, Rails
+from server_core.payments.model import Confirm, Create, Intent, Method
+from server_core.rails.connected import Rails
+from server_core.rails.model import Rail
 
 OPERATOR = Actor(party=None, role=Role.OPERATOR)
-NO_RAILS = Rails(by_method={})
+NO_RAILS = Rails(by_name={})
+WITH_UPI = Rails(by_name={"upi": cast("Rail", None)})
+"""Enough to choose by: the rail that is called is another argument."""
 
 
 @dataclass(slots=True)
@@ -86,7 +91,7 @@ async def world(db: Database) -> AsyncIterator[World]:
             amount=100_000,
         )
         assert (await ledger.post(work, [fund]))[0].ok
-    queue = Batch(db, partial(confirm_many, connected=frozenset({Method.UPI})))
+    queue = Batch(db, partial(confirm_many, rails=WITH_UPI))
     yield World(db, queue, asha, ravi, shop)
     await queue.close()
     async with db.snapshot() as reader:

@@ -11,6 +11,7 @@ from server_core.errors import DomainError
 from server_core.events import store as events
 from server_core.payments import service
 from server_core.payments.model import Create, Method, Purpose, State
+from tests.server_core.payments.conftest import NO_RAILS
 
 
 async def refused(awaitable) -> str:
@@ -100,9 +101,9 @@ async def test_wallets_are_never_overdrawn_by_a_crowd(world) -> None:
         ({"key": ""}, "idempotency.key_missing"),
         ({"key": "a b"}, "idempotency.key_malformed"),
         ({"key": "k" * 256}, "idempotency.key_malformed"),
-        ({"method": Method.UPI}, "payments.vpa"),
-        ({"method": Method.UPI, "payer_vpa": "nobody"}, "payments.vpa"),
-        ({"payer_vpa": "asha@bank"}, "payments.vpa"),
+        ({"method": Method.UPI}, "payments.instrument"),
+        ({"method": Method.UPI, "instrument": "nobody"}, "payments.instrument"),
+        ({"instrument": "asha@bank"}, "payments.instrument"),
         ({"method": Method.OFFLINE}, "payments.method"),
     ],
 )
@@ -193,7 +194,7 @@ async def test_cancel_and_confirm_at_once_one_wins(world) -> None:
     for _ in range(5):
         intent = await world.ask(amount=100)
         results = await asyncio.gather(
-            service.cancel(world.db, world.actor(world.shop), intent.id),
+            service.cancel(world.db, NO_RAILS, world.actor(world.shop), intent.id),
             world.confirm(world.pay(intent)),
             return_exceptions=True,
         )

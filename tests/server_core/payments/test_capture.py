@@ -23,7 +23,7 @@ from server_core.payments.model import (
     Operation,
     State,
 )
-from tests.server_core.payments.conftest import World
+from tests.server_core.payments.conftest import NO_RAILS, World
 
 ONCE, PARTS = CaptureMethod.MANUAL, CaptureMethod.MANUAL_MULTIPLE
 
@@ -42,7 +42,7 @@ def take(
 
 async def captured(db: Database, command: Capture) -> Intent | str:
     try:
-        return (await commands.capture(db, command)).value
+        return (await commands.capture(db, NO_RAILS, command)).value
     except DomainError as refused:
         return refused.code
 
@@ -63,7 +63,7 @@ async def test_the_money_is_set_aside_and_then_taken(world: World) -> None:
     assert intent.state is State.REQUIRES_CAPTURE
     assert (intent.captured, intent.capturable) == (0, 15_000)
     assert (await world.balance(world.asha), await pending(world)) == (100_000, 85_000)
-    done = (await commands.capture(world.db, take(world, intent))).value
+    done = (await commands.capture(world.db, NO_RAILS, take(world, intent))).value
     assert (done.state, done.captured, done.capturable) == (State.SUCCEEDED, 15_000, 0)
     assert await world.balance(world.shop) == 15_000
     async with world.db.reader() as reader:
@@ -76,7 +76,7 @@ async def test_the_money_is_set_aside_and_then_taken(world: World) -> None:
 
 async def test_a_part_is_taken_and_the_rest_given_back(world: World) -> None:
     intent = await held(world)
-    done = (await commands.capture(world.db, take(world, intent, 4_000))).value
+    done = (await commands.capture(world.db, NO_RAILS, take(world, intent, 4_000))).value
     assert (done.state, done.captured) == (State.SUCCEEDED, 4_000)
     assert (await world.balance(world.shop), await pending(world)) == (4_000, 96_000)
 
@@ -150,7 +150,9 @@ async def test_capture_cancel_and_expiry_at_the_same_instant(
 
 async def canceled(world: World, intent: Intent) -> None:
     try:
-        await commands.cancel(world.db, Cancel(actor=world.actor(world.shop), intent=intent.id))
+        await commands.cancel(
+            world.db, NO_RAILS, Cancel(actor=world.actor(world.shop), intent=intent.id)
+        )
     except DomainError as refused:
         if refused.code != "payments.state":
             raise
@@ -173,7 +175,7 @@ async def test_expiry_is_exact_before_its_job(world: World) -> None:
 
 async def test_what_was_captured_in_part_is_paid_when_its_time_is_over(world: World) -> None:
     intent = await held(world, how=PARTS)
-    await commands.capture(world.db, take(world, intent, 4_000, final=False))
+    await commands.capture(world.db, NO_RAILS, take(world, intent, 4_000, final=False))
     world.db.clock.advance(HOLD_MS)
     await jobs.expire(world.db)
     over = await stands(world, intent)
@@ -184,10 +186,10 @@ async def test_what_was_captured_in_part_is_paid_when_its_time_is_over(world: Wo
 async def test_the_payee_gives_it_back_and_nobody_else(world: World) -> None:
     intent = await held(world)
     with pytest.raises(DomainError, match=r"payments\.not_the_payee"):
-        await service.cancel(world.db, world.actor(world.asha), intent.id)
-    over = await service.cancel(world.db, world.actor(world.shop), intent.id)
+        await service.cancel(world.db, NO_RAILS, world.actor(world.asha), intent.id)
+    over = await service.cancel(world.db, NO_RAILS, world.actor(world.shop), intent.id)
     assert (over.state, await pending(world)) == (State.CANCELED, 100_000)
-    assert await service.cancel(world.db, world.actor(world.shop), intent.id) == over
+    assert await service.cancel(world.db, NO_RAILS, world.actor(world.shop), intent.id) == over
 
 
 @pytest.mark.parametrize(
@@ -218,4 +220,4 @@ async def test_who_may_not(world: World) -> None:
 async def test_a_rail_of_one_step_sets_nothing_aside(world: World) -> None:
     asked = await world.ask(capture_method=ONCE)
     with pytest.raises(DomainError, match="captured later"):
-        await world.confirm(world.pay(asked, method=Method.UPI, payer_vpa="asha@okbank"))
+        await world.confirm(world.pay(asked, method=Method.UPI, instrument="asha@okbank"))

@@ -4,7 +4,8 @@ import pytest
 
 from server_core.errors import DomainError
 from server_core.payments import commands
-from server_core.payments.model import CaptureMethod, Method, Rails, State
+from server_core.payments.model import CaptureMethod, Method, State
+from server_core.rails.connected import Rails
 from tests.server_core.payments.conftest import NO_RAILS, World
 
 TABLES = ("intent", "attempt", "transfer", "entry", "event", "idempotency")
@@ -36,8 +37,8 @@ async def test_it_says_what_a_confirm_then_does(world: World, amount, how, says)
 
 
 async def test_no_rail_is_called(world: World) -> None:
-    nobody = Rails(by_method={Method.UPI: object()})
-    command = world.pay(await world.ask(), method=Method.UPI, payer_vpa="asha@okbank")
+    nobody = Rails(by_name={"upi": object()})
+    command = world.pay(await world.ask(), method=Method.UPI, instrument="asha@okbank")
     assert await said(commands.dry_run(world.db, nobody, command)) == State.PROCESSING
 
 

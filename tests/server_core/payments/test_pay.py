@@ -18,15 +18,14 @@ from server_core.payments.model import (
     Intent,
     Method,
     Pay,
-    Rails,
     State,
 )
 from server_core.rails.calls import RailSettings
+from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer
 from server_core.rails.upi import UpiRail
+from tests.server_core.payments.conftest import WITH_UPI
 from tests.server_core.sandbox.running import sandbox
-
-UPI = frozenset({Method.UPI})
 
 
 def pay(world, key: str = "k", amount: int = 500, **changes) -> Pay:
@@ -37,13 +36,13 @@ def pay(world, key: str = "k", amount: int = 500, **changes) -> Pay:
 
 
 def by_bank(world, key: str = "k", vpa: str = "asha@okbank") -> Pay:
-    return pay(world, key, method=Method.UPI, payer_vpa=vpa)
+    return pay(world, key, method=Method.UPI, instrument=vpa)
 
 
 async def at_once(world, *batch) -> list[object]:
     """The outcomes of one batch: one transaction."""
     async with world.db.work() as work:
-        return await confirm_many(work, batch, connected=UPI)
+        return await confirm_many(work, batch, rails=WITH_UPI)
 
 
 async def intents(world) -> list[UUID]:
@@ -130,7 +129,7 @@ async def rails(world):
     with sandbox() as address:
         quick = RailSettings(authorize_s=5, rest_s=2)
         async with UpiRail.connect(address, clock=world.db.clock, settings=quick) as upi:
-            yield Rails(by_method={Method.UPI: upi})
+            yield Rails(by_name={"upi": upi})
 
 
 class Counted:
@@ -152,8 +151,8 @@ class Counted:
 
 class TestOverARail:
     async def test_a_command_that_is_cut_off_in_the_call_is_found_again(self, world, rails) -> None:
-        counted = Counted(rails.by_method[Method.UPI])
-        rails = Rails(by_method={Method.UPI: counted})
+        counted = Counted(rails.by_name["upi"])
+        rails = Rails(by_name={"upi": counted})
         command = by_bank(world, vpa="slow.400@okbank")
         task = asyncio.ensure_future(commands.confirm(world.db, world.queue, rails, command))
         await counted.under_way.wait()
@@ -204,11 +203,11 @@ class TestOverARail:
     ) -> None:
         """The old attempt is still open a day later; the new request's process dies in its call."""
         old, new = await world.ask(amount=100), await world.ask(amount=200)
-        given = {"key": "k", "method": Method.UPI, "payer_vpa": "deemed.9@okbank"}
+        given = {"key": "k", "method": Method.UPI, "instrument": "deemed.9@okbank"}
         await world.confirm(world.pay(old, **given), rails)
         async with world.db.work() as work:
             await work.execute("DELETE FROM idempotency")
-        again = world.pay(new, **given | {"payer_vpa": "asha@okbank"})
+        again = world.pay(new, **given | {"instrument": "asha@okbank"})
         assert isinstance(await world.queue.submit(again), Sent)
         world.db.clock.advance(LEASE_MS)
         busy = await world.queue.submit(again)
@@ -229,7 +228,7 @@ class TestOverARail:
                 await gone.wait()
                 return RailAnswer(outcome=Outcome.NOT_SENT)
 
-        rails = Rails(by_method={Method.UPI: Down()})
+        rails = Rails(by_name={"upi": Down()})
         asked = [
             asyncio.ensure_future(commands.confirm(world.db, world.queue, rails, by_bank(world)))
             for _ in range(20)
@@ -247,7 +246,7 @@ class TestOverARail:
         assert isinstance(await world.queue.submit(command), Sent)
         began = world.db.clock.monotonic_ms()
         with pytest.raises(DomainError, match=r"idempotency\.still_running") as told:
-            await commands.confirm(world.db, world.queue, Rails(by_method={}), command)
+            await commands.confirm(world.db, world.queue, Rails(by_name={}), command)
         assert WAIT_MS <= world.db.clock.monotonic_ms() - began < WAIT_MS + 1_000
         assert told.value.facts == {"retry_after_s": 15}
 
@@ -258,7 +257,7 @@ class TestAfterTheKeysTime:
             await work.execute("DELETE FROM idempotency")
 
     async def test_it_is_the_same_payment(self, world) -> None:
-        first = await commands.confirm(world.db, world.queue, Rails(by_method={}), pay(world))
+        first = await commands.confirm(world.db, world.queue, Rails(by_name={}), pay(world))
         await self.forget(world)
         outcomes = await at_once(world, pay(world), pay(world), pay(world, amount=501))
         assert outcomes[:2] == [replace(first, replayed=True)] * 2
@@ -266,7 +265,7 @@ class TestAfterTheKeysTime:
         assert await world.balance(world.shop) == 500
 
     async def test_another_request_alone_leaves_the_key_to_the_one_it_is_of(self, world) -> None:
-        first = await commands.confirm(world.db, world.queue, Rails(by_method={}), pay(world))
+        first = await commands.confirm(world.db, world.queue, Rails(by_name={}), pay(world))
         await self.forget(world)
         [other] = await at_once(world, pay(world, amount=501))
         assert code(other) == "idempotency.key_reused"

@@ -17,10 +17,10 @@ from server_core.payments.model import (
     Create,
     Method,
     Purpose,
-    Rails,
     State,
 )
 from server_core.rails.calls import RailSettings
+from server_core.rails.connected import Rails
 from server_core.rails.upi import UpiRail
 from tests.server_core.sandbox.running import sandbox
 
@@ -32,13 +32,13 @@ QUICK = RailSettings(authorize_s=0.4, rest_s=2)
 async def rails(world) -> AsyncIterator[Rails]:
     with sandbox() as address:
         async with UpiRail.connect(address, clock=world.db.clock, settings=QUICK) as upi:
-            yield Rails(by_method={Method.UPI: upi})
+            yield Rails(by_name={"upi": upi})
 
 
 @pytest.fixture
 async def no_network(world) -> AsyncIterator[Rails]:
     async with UpiRail.connect("http://127.0.0.1:9", clock=world.db.clock, settings=QUICK) as upi:
-        yield Rails(by_method={Method.UPI: upi})
+        yield Rails(by_name={"upi": upi})
 
 
 async def clearing(world) -> int:
@@ -53,7 +53,7 @@ async def stands(world, intent):
 
 
 def by_bank(world, intent, vpa: str = "asha@okbank"):
-    return world.pay(intent, method=Method.UPI, payer_vpa=vpa)
+    return world.pay(intent, method=Method.UPI, instrument=vpa)
 
 
 async def refused(awaitable) -> DomainError:
@@ -175,7 +175,7 @@ async def test_an_attempt_that_cannot_be_asked_about_waits_and_stops_nobody(worl
     intent = await world.ask()
     await world.confirm(by_bank(world, intent, "deemed@okbank"), rails)
     world.db.clock.advance(3_600_000)
-    assert await jobs.reconcile(world.db, Rails(by_method={})) == 1  # no such rail: not raised
+    assert await jobs.reconcile(world.db, Rails(by_name={})) == 1  # no such rail: not raised
     assert await jobs.reconcile(world.db, rails) == 0  # put off, so that it is not always first
     world.db.clock.advance(jobs.RETRY_MS)
     await jobs.reconcile(world.db, rails)
@@ -201,7 +201,7 @@ class TestCrashBetweenTheCommits:
         intent = await world.ask()
         sent = await world.queue.submit(by_bank(world, intent))
         assert isinstance(sent, Sent)
-        await rails.by_method[Method.UPI].authorize(landing.order(sent))
+        await rails.by_name["upi"].authorize(sent.order)
         world.db.clock.advance(LEASE_MS)
         assert await jobs.reconcile(world.db, rails) == 1
         assert (await stands(world, intent))[0].state is State.SUCCEEDED
@@ -220,7 +220,7 @@ class TestCrashBetweenTheCommits:
     async def test_two_take_over_at_once(self, world, rails) -> None:
         command = by_bank(world, await world.ask())
         sent = await world.queue.submit(command)
-        await rails.by_method[Method.UPI].authorize(landing.order(sent))
+        await rails.by_name["upi"].authorize(sent.order)
         world.db.clock.advance(LEASE_MS)
         answers = await asyncio.gather(
             world.confirm(command, rails),
@@ -235,8 +235,8 @@ async def test_a_late_answer_to_a_landed_attempt_changes_nothing(world, rails) -
     intent = await world.ask()
     await world.confirm(by_bank(world, intent), rails)
     _, [attempt] = await stands(world, intent)
-    answer = await rails.by_method[Method.UPI].status(attempt.id)
-    assert (await landing.land(world.db, attempt.id, answer)).state is State.SUCCEEDED
+    answer = await rails.by_name["upi"].status(attempt.id)
+    assert (await landing.land(world.db, rails, attempt.id, answer)).state is State.SUCCEEDED
     assert await world.balance(world.shop) == 15_000
 
 

@@ -4,23 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_core.payments.model import AttemptState
 from server_core.rails import codes, rules
 from server_core.rails.model import Outcome
 
 MINUTE, HOUR = 60_000, 3_600_000
 START = 1_790_000_000_000
-
-
-def test_every_outcome_lands_in_a_state_that_attempts_have():
-    assert {AttemptState(state) for state in rules.LANDS.values()} == set(AttemptState) - {
-        AttemptState.SENT
-    }
-    assert rules.LANDS.keys() == set(Outcome)
-
-
-def test_what_the_rail_never_took_was_never_sent():
-    assert rules.LANDS[Outcome.NOT_FOUND] == "not_sent"
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ async def test_only_what_was_captured_goes_back(world: World) -> None:
     take = Capture(
         actor=world.actor(world.shop), key=world.key(), intent=intent.id, amount=300, final=False
     )
-    await commands.capture(world.db, take)
+    await commands.capture(world.db, NO_RAILS, take)
     assert await refunded(world, back(world, intent, 301)) == "refunds.exceeds_captured"
     assert isinstance(await refunded(world, back(world, intent, 300)), Refund)
 

@@ -7,7 +7,8 @@ import pytest
 from server_core.errors import DomainError
 from server_core.idempotency.model import LEASE_MS
 from server_core.parties import service as parties
-from server_core.payments.model import Method, Rails
+from server_core.payments.model import Method
+from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer
 from server_core.refunds import jobs, landing, service
 from server_core.refunds.model import Refund, State
@@ -88,7 +89,7 @@ async def test_no_clear_answer_is_asked_about_and_never_sent_again(
 ) -> None:
     intent = await paid(world, rails)
     silent = Silent(2, then)
-    slow = Rails(by_method={Method.UPI: silent})
+    slow = Rails(by_name={"upi": silent})
     command = back(world, intent)
     made = await refund(world, slow, command)
     assert isinstance(made, Refund)
@@ -109,7 +110,7 @@ async def test_no_clear_answer_is_asked_about_and_never_sent_again(
 
 async def test_a_refund_that_was_landed_twice_moves_once(world, rails) -> None:
     intent = await paid(world, rails)
-    slow = Rails(by_method={Method.UPI: Silent(9, Outcome.SUCCEEDED)})
+    slow = Rails(by_name={"upi": Silent(9, Outcome.SUCCEEDED)})
     made = await refund(world, slow, back(world, intent))
     assert isinstance(made, Refund)
     yes, no = (RailAnswer(outcome=one) for one in (Outcome.SUCCEEDED, Outcome.DECLINED))
@@ -131,7 +132,7 @@ async def test_after_a_crash_before_the_answer_the_rail_is_asked(world, rails) -
             raise ConnectionResetError
 
     lost = Lost(0, Outcome.SUCCEEDED)
-    lossy = Rails(by_method={Method.UPI: lost})
+    lossy = Rails(by_name={"upi": lost})
     command = back(world, intent)
     with pytest.raises(ConnectionResetError):
         await service.refund(world.db, lossy, command)

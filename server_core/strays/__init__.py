@@ -1,0 +1,1 @@
+"""Debits that nobody waits for: caught, held apart, given back once."""

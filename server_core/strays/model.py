@@ -1,0 +1,54 @@
+"""A stray: money that a rail took and that no payment is waiting for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+
+class State(StrEnum):
+    """`found` until its rail has given it back."""
+
+    FOUND = "found"
+    GIVEN_BACK = "given_back"
+
+
+RETRY_MS: Final = 15 * 60 * 1000
+"""How long before a rail that did not give it back is asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A debit of `amount` minor units that a rail says it made for `attempt`, which had ended.
+
+    `debit` is the rail's own id of it where a payer's app made it; None when it is the attempt's.
+    """
+
+    attempt: UUID
+    intent: UUID
+    rail: str
+    debit: str | None
+    amount: int
+    currency: str
+    code: str | None
+    rail_reference: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """What was found, and how far it is on its way back. `id` is the rail's key of giving it back."""
+
+    id: UUID
+    attempt: UUID
+    intent: UUID
+    rail: str
+    debit: str | None
+    amount: int
+    currency: str
+    state: State
+    code: str | None
+    rail_reference: str | None
+    asked: int
+    next_check_at: int | None
+    found_at: int
+    ended_at: int | None
