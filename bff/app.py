@@ -9,7 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
-from bff.rest import payments, refunds, webhooks
+from bff.rest import lists, payments, refunds, webhooks
 from bff.routes import edge, graphql, health, metrics, rails, sessions
 from server_core.app import Core
 
@@ -35,6 +35,7 @@ def create_app(core: Core) -> Litestar:
             *edge.routes(),
             *payments.routes(),
             *refunds.routes(),
+            *lists.routes(),
             *webhooks.routes(),
             *graphql.routes(core),
         ],

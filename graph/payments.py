@@ -5,12 +5,13 @@ from typing import Self
 
 import strawberry
 
-from graph.context import Context, Info, described
+from graph.context import Info, described
 from graph.money import Money, instant
 from graph.parties import Party
 from graph.refunds import Refund
 from server_core.ids import public
 from server_core.payments import model, rules
+from server_core.payments.showing import Shown, shown
 
 strawberry.enum(model.State, name="PaymentState", description="Where a payment stands.")
 strawberry.enum(model.Purpose, name="PaymentPurpose", description="What the money is for.")
@@ -44,15 +45,15 @@ class Attempt:
     started_at: datetime
 
     @classmethod
-    def of(cls, attempt: model.Attempt, *, own: bool) -> Self:
+    def of(cls, attempt: Shown) -> Self:
         return cls(
             number=attempt.number,
             operation=attempt.operation,
             method=attempt.method,
             state=attempt.state,
-            rail_code=attempt.code if own else None,
+            rail_code=attempt.code,
             rail_reference=attempt.rail_reference,
-            hint=attempt.hint if own else None,
+            hint=attempt.hint,
             started_at=instant(attempt.started_at),
         )
 
@@ -123,7 +124,8 @@ class Payment:
         if self.intent.attempts == 0:
             return []
         context = info.context
-        return shown(context, self.intent, await context.attempts_of(self.intent.id))
+        tried = await context.attempts_of(self.intent.id)
+        return [Attempt.of(one) for one in shown(context.actor, self.intent, tried)]
 
     @described("What of it went back, or is on its way back; oldest first.")
     async def refunds(self, info: Info) -> list[Refund]:
@@ -135,14 +137,3 @@ class Payment:
 def _next_action(intent: model.Intent) -> NextAction | None:
     kind = rules.action_type(intent)
     return None if kind is None else NextAction(type=kind, url=intent.action or "")
-
-
-def shown(context: Context, intent: model.Intent, attempts: list[model.Attempt]) -> list[Attempt]:
-    """What the actor may see: as payee all, without what banks said; as a payer one's own."""
-    party = context.actor.party
-    scope = str(party)
-    return [
-        Attempt.of(one, own=one.scope == scope)
-        for one in attempts
-        if one.scope == scope or party == intent.payee
-    ]

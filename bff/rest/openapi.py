@@ -30,7 +30,10 @@ _REFUSED: Final = {
     429: "A limit; the members say which.",
     503: "Nothing was decided: repeat with the same key.",
 }
-_OF_A_QUESTION: Final = frozenset({401, 403, 404, 503})
+_UNKEYED: Final = {number: _REFUSED[number] for number in (401, 403, 404)} | {
+    400: "The request is wrong: `code` says how, `field` names what.",
+    503: "Not answered: repeat it.",
+}
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -55,11 +58,10 @@ def responses(
             generate_examples=False,
             description="The rail has not said yet; a repeat of the key tells how it ended.",
         )
-    for number, what in _REFUSED.items():
-        if keyed or number in _OF_A_QUESTION:
-            found[number] = ResponseSpec(
-                Problem, generate_examples=False, description=what, media_type=_PROBLEM
-            )
+    for number, what in (_REFUSED if keyed else _UNKEYED).items():
+        found[number] = ResponseSpec(
+            Problem, generate_examples=False, description=what, media_type=_PROBLEM
+        )
     return found
 
 

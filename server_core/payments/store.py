@@ -196,15 +196,22 @@ async def get_many(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Intent]:
 
 
 async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: int) -> list[Intent]:
-    """Newest first; ids are time-ordered."""
+    """Newest first; ids are time-ordered.
+
+    A side is a range of its own index, not an equality: told `payee = $1 ORDER BY id`, a cached
+    plan may walk the primary key through everybody's payments to find the few of one party.
+    """
+    side = (
+        f"SELECT {_INTENT} FROM intent WHERE %s IS NOT NULL AND (%s, id) < ($1, $2)"
+        " AND (%s, id) >= ($1, $4) ORDER BY %s DESC, id DESC LIMIT $3"
+    )
     found = await reader.rows(
-        f"SELECT {_INTENT} FROM ("
-        f" (SELECT {_INTENT} FROM intent WHERE payee = $1 AND id < $2 ORDER BY id DESC LIMIT $3)"
-        f" UNION (SELECT {_INTENT} FROM intent WHERE payer = $1 AND id < $2"
-        "  ORDER BY id DESC LIMIT $3)) u ORDER BY id DESC LIMIT $3",
+        f"SELECT {_INTENT} FROM (({side.replace('%s', 'payee')})"
+        f" UNION ({side.replace('%s', 'payer')})) u ORDER BY id DESC LIMIT $3",
         party,
         before or UUID(int=2**128 - 1),
         limit,
+        UUID(int=0),
     )
     return [_intent(row) for row in found]
 

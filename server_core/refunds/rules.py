@@ -136,12 +136,13 @@ def asks_for(command: Ask, claim: Claim, refund: Refund) -> bool:
 
 
 def visible(refund: Refund | None, actor: Actor) -> Refund:
-    """For who gives it, who gets it and operators; to others it does not exist."""
+    """The refund, if the actor may know of it; to others it does not exist."""
     if refund is None or not may_see(refund, actor):
         raise unknown_refund()
     return refund
 
 
 def may_see(refund: Refund, actor: Actor) -> bool:
+    """For who gives it, who gets it and operators."""
     mine = actor.party is not None and actor.party in {refund.payee, refund.payer}
     return mine or actor.role in {Role.OPERATOR, Role.SYSTEM}

@@ -132,6 +132,24 @@ async def of_intents(
     return found
 
 
+async def mine(
+    reader: Reader, actor: Actor, *, before: tuple[int, UUID] | None, limit: int
+) -> list[Refund]:
+    """The actor's own refunds, given and got, newest first, after the one of `before` (Unix ms, id)."""
+    if actor.party is None:
+        return []
+    return await store.of_party(reader, actor.party, before=before, limit=limit)
+
+
+async def of_payment(
+    reader: Reader, actor: Actor, intent: UUID, *, before: tuple[int, UUID] | None, limit: int
+) -> list[Refund]:
+    """A page of one payment's refunds, in the order of `mine`; raises payments.unknown."""
+    await payments.get(reader, actor, intent)
+    found = await store.of_intent(reader, intent, before=before, limit=limit)
+    return [one for one in found if rules.may_see(one, actor)]
+
+
 def _told(outcome: Answer[Refund] | Repeated) -> Answer[Refund]:
     if isinstance(outcome, DomainError):
         raise outcome

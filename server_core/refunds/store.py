@@ -21,7 +21,11 @@ class RefundRow(SQLModel, table=True):
     __tablename__ = "refund"
     __table_args__ = (
         CheckConstraint("amount > 0", name="refund_amount"),
-        Index("refund_intent", "intent", "id"),
+        Index("refund_intent", "intent", "created_at", "id"),
+        Index("refund_payee", "payee", "created_at", "id"),
+        Index(
+            "refund_payer", "payer", "created_at", "id", postgresql_where=sql("payer IS NOT NULL")
+        ),
         Index("refund_check", "next_check_at", postgresql_where=sql("next_check_at IS NOT NULL")),
     )
     id: UUID = col.key()
@@ -54,6 +58,8 @@ _NAMES: Final = (
     "created_at", "ended_at",
 )  # fmt: skip
 _REFUND: Final = ", ".join(_NAMES)
+_NEWEST: Final = "ORDER BY created_at DESC, id DESC LIMIT $4"
+_AFTER_ALL: Final = (2**63 - 1, UUID(int=2**128 - 1))
 _values: Final = attrgetter(*_NAMES)
 
 
@@ -109,6 +115,34 @@ async def of_intents(reader: Reader, intents: Iterable[UUID]) -> list[Refund]:
         " ORDER BY intent, created_at, id LIMIT 5000",
         list(intents),
     )
+    return [_refund(row) for row in found]
+
+
+async def of_party(
+    reader: Reader, party: UUID, *, before: tuple[int, UUID] | None, limit: int
+) -> list[Refund]:
+    """Given and got by `party`, newest first, after the one made at `before` (Unix ms, id).
+
+    An id is derived from its key and says no time: the time is part of the order.
+    """
+    made_at, last = before or _AFTER_ALL
+    page = f"SELECT {_REFUND} FROM refund WHERE %s = $1 AND (created_at, id) < ($2, $3) {_NEWEST}"
+    found = await reader.rows(
+        f"SELECT {_REFUND} FROM (({page % 'payee'}) UNION ({page % 'payer'})) own {_NEWEST}",
+        party, made_at, last, limit,
+    )  # fmt: skip
+    return [_refund(row) for row in found]
+
+
+async def of_intent(
+    reader: Reader, intent: UUID, *, before: tuple[int, UUID] | None, limit: int
+) -> list[Refund]:
+    """Of one payment, in the order of `of_party`."""
+    made_at, last = before or _AFTER_ALL
+    found = await reader.rows(
+        f"SELECT {_REFUND} FROM refund WHERE intent = $1 AND (created_at, id) < ($2, $3) {_NEWEST}",
+        intent, made_at, last, limit,
+    )  # fmt: skip
     return [_refund(row) for row in found]
 
 

@@ -1,12 +1,8 @@
 """Payments by mutation: typed refusals, keys, amounts, and what each side may see."""
 
-from dataclasses import replace
-
 import pytest
 
-from graph.payments import shown
 from server_core.ids import public
-from server_core.payments.model import Attempt, AttemptState, Method
 
 CREATE = """mutation ($input: CreatePaymentInput!) { createPayment(input: $input) {
   payment { id state purpose description createdAt expiresAt amount { minor currency }
@@ -155,17 +151,3 @@ async def test_attempts_are_told_to_each_side_as_far_as_they_concern_it(world) -
     [seen] = (await world.ask(world.shop, ATTEMPTS, id=known))["payment"]["attempts"]
     assert (seen["state"], seen["railCode"]) == ("DECLINED", None)
     assert (await world.ask(world.ravi, ATTEMPTS, id=known))["payment"]["attempts"] == []
-
-
-async def test_an_address_is_for_its_owner_and_masked(world) -> None:
-    intent = replace(await world.bill(), payer=world.asha.id)
-    attempt = Attempt(
-        id=intent.id, intent=intent.id, number=1, amount=1, method=Method.UPI, state=AttemptState.UNKNOWN,
-        hint="as***@okbank", code="U30", rail_reference="7", asked=0, next_check_at=None,
-        scope=str(world.asha.id), key="k", body=b"", started_at=0, ended_at=None,
-    )  # fmt: skip
-    [mine] = shown(world.context(world.asha), intent, [attempt])
-    assert (mine.hint, mine.rail_code) == ("as***@okbank", "U30")
-    [theirs] = shown(world.context(world.shop), intent, [attempt])
-    assert (theirs.hint, theirs.rail_code, theirs.rail_reference) == (None, None, "7")
-    assert shown(world.context(world.ravi), intent, [attempt]) == []
