@@ -129,7 +129,18 @@ async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[byte
             sold.append(
                 offline.Sale(h=h, payer=closed.party, payee=shop, amount=amount, currency=currency)
             )
-        await offline.record(work, sold)
+        for sale, payment in zip(sold, await offline.record(work, sold), strict=True):
+            work.emit(
+                event(
+                    "voucher.claimed",
+                    closed,
+                    SYSTEM,
+                    amount=str(sale.amount),
+                    to="merchant",
+                    merchant=str(sale.payee),
+                    payment=str(payment),
+                )
+            )
     outcomes = await ledger.post(
         work,
         [

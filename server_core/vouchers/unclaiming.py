@@ -72,11 +72,13 @@ async def _pay(
     allowance = await get(work, found.aid)
     await remedies.pay_unclaimed(work, found.h, paid_to)
     currency = allowance.currency
+    told = {"amount": str(found.amount), "to": paid_to}
     if paid_to == "merchant":
         sale = offline.Sale(
             h=found.h, payer=allowance.party, payee=owner, amount=found.amount, currency=currency
         )
-        await offline.record(work, [sale])
+        [payment] = await offline.record(work, [sale])
+        told |= {"merchant": str(owner), "payment": str(payment)}
     [outcome] = await ledger.post(
         work,
         [
@@ -93,7 +95,7 @@ async def _pay(
     )
     if not outcome.ok:
         raise RuntimeError(f"unclaimed {found.h.hex()} cannot be paid: {outcome.result}")
-    work.emit(event("voucher.claimed", allowance, actor, amount=str(found.amount), to=paid_to))
+    work.emit(event("voucher.claimed", allowance, actor, **told))
 
 
 def _unknown() -> DomainError:

@@ -147,6 +147,7 @@ async def landed(work: Work, refunds: Sequence[Refund], outcomes: Sequence[Outco
                     counter=refund.settled.counter,
                     amount=str(refund.amount),
                     merchant=str(refund.terminal.party),
+                    **({"payment": str(refund.payment.id)} if refund.payment else {}),
                 )
             )
         done.append(void)
