@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Self
-from zlib import crc32
 
 import httpcore
 
@@ -19,14 +18,13 @@ from devices.clock import Clock
 from server_core.errors import DomainError
 from server_core.webhooks import rules
 from server_core.webhooks.destinations import Destination, check_addresses, check_url
-from server_core.webhooks.model import DEADLINE_S, IN_ALL, PER_ENDPOINT, Failure, Heard
+from server_core.webhooks.lines import Lines
+from server_core.webhooks.model import DEADLINE_S, Failure, Heard
 
 MAX_ANSWER: Final = 64 * 1024
 _CONNECT_TRIES: Final = 4
 _CONNECT_S: Final = 5.0
-_KEEP_ALIVE_S: Final = 5.0
 _RESOLVERS: Final = 64
-_POOLS: Final = 32
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -124,6 +122,9 @@ class _Stream(httpcore.AsyncNetworkStream):
             return await self._inner.start_tls(ssl_context, server_hostname, timeout)
         except httpcore.ConnectError as error:
             raise _Tls(str(error)) from error
+        except BaseException:  # cancelled: nobody else knows of this connection yet
+            await self._inner.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> object:
         return self._inner.get_extra_info(info)
@@ -132,7 +133,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 class Sender:
     """Posts messages; safe for concurrent calls; cancelling one closes its connection."""
 
-    __slots__ = ("_allow_private", "_clock", "_deadline_s", "_pools", "_resolve", "_resolver")
+    __slots__ = ("_allow_private", "_clock", "_deadline_s", "_lines", "_resolve", "_resolver")
 
     def __init__(
         self,
@@ -148,24 +149,13 @@ class Sender:
         self._resolver, self._resolve = own, resolve or own
         context = tls or ssl.create_default_context()
         backend = _Guarded(self._resolve, allow_private=allow_private)
-        # A pool looks at each of its connections at each request: many small ones look at few.
-        self._pools = [
-            httpcore.AsyncConnectionPool(
-                ssl_context=context,
-                max_connections=IN_ALL,
-                max_keepalive_connections=PER_ENDPOINT,
-                keepalive_expiry=_KEEP_ALIVE_S,
-                network_backend=backend,
-            )
-            for _ in range(_POOLS)
-        ]
+        self._lines = Lines(backend, context)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for pool in self._pools:
-            await pool.aclose()
+        await self._lines.aclose()
         self._resolver.close()
 
     async def check(self, url: str) -> None:
@@ -218,19 +208,18 @@ class Sender:
             ("Accept-Encoding", "identity"),
             *headers,
         ]
-        pool = self._pools[crc32(to.authority.encode()) % _POOLS]
-        async with pool.stream(
-            b"POST",
-            httpcore.URL(
-                scheme=b"https" if to.secure else b"http",
-                host=to.host.encode(),
-                port=to.port,
-                target=to.target.encode(),
-            ),
-            headers=[(name.encode(), value.encode()) for name, value in sent],
-            content=body,
-            extensions={"timeout": {"connect": _CONNECT_S}},
-        ) as response:
+        scheme, host = b"https" if to.secure else b"http", to.host.encode()
+        url = httpcore.URL(scheme=scheme, host=host, port=to.port, target=to.target.encode())
+        async with (
+            self._lines.to((scheme, host, to.port)) as line,
+            line.stream(
+                b"POST",
+                url,
+                headers=[(name.encode(), value.encode()) for name, value in sent],
+                content=body,
+                extensions={"timeout": {"connect": _CONNECT_S}},
+            ) as response,
+        ):
             asked = next((v for k, v in response.headers if k.lower() == b"retry-after"), b"")
             read = 0
             async for chunk in response.aiter_stream():
