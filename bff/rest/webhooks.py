@@ -110,17 +110,20 @@ async def update(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEnd
     asked = await read(request, UpdateEndpoint)
     if asked.url is not UNSET:
         await core.courier.check(asked.url)
-    async with core.db.work() as work:
-        found = await service.update(
+    identity = parse("ep", endpoint)
+
+    async def do(work: Work) -> Endpoint:
+        return await service.update(
             work,
             actor,
-            parse("ep", endpoint),
+            identity,
             url=None if asked.url is UNSET else asked.url,
             filters=None if asked.events is UNSET else asked.events,
             description=None if asked.description is UNSET else asked.description,
             allow_private=core.settings.allow_private_webhooks,
         )
-    return _said(found)
+
+    return _said(await core.db.transact(do))
 
 
 @post(
@@ -130,9 +133,9 @@ async def update(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEnd
 )
 async def disable(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEndpoint]:
     """Send nothing more; what waits and what comes is missed until a replay."""
-    actor = await actor_of(request)
-    async with core_of(request).db.work() as work:
-        return _said(await service.disable(work, actor, parse("ep", endpoint)))
+    actor, identity = await actor_of(request), parse("ep", endpoint)
+    db = core_of(request).db
+    return _said(await db.transact(lambda work: service.disable(work, actor, identity)))
 
 
 @post(
@@ -142,17 +145,16 @@ async def disable(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEn
 )
 async def enable(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEndpoint]:
     """Send again from now on; replay what was missed."""
-    actor = await actor_of(request)
-    async with core_of(request).db.work() as work:
-        return _said(await service.enable(work, actor, parse("ep", endpoint)))
+    actor, identity = await actor_of(request), parse("ep", endpoint)
+    db = core_of(request).db
+    return _said(await db.transact(lambda work: service.enable(work, actor, identity)))
 
 
 @delete("/webhooks/endpoints/{endpoint:str}", status_code=204)
 async def remove(request: Asked, endpoint: FromPath[str]) -> None:
     """Disable for ever."""
-    actor = await actor_of(request)
-    async with core_of(request).db.work() as work:
-        await service.delete(work, actor, parse("ep", endpoint))
+    actor, identity = await actor_of(request), parse("ep", endpoint)
+    await core_of(request).db.transact(lambda work: service.delete(work, actor, identity))
 
 
 @post(
@@ -164,8 +166,8 @@ async def replay(request: Asked, endpoint: FromPath[str]) -> Response[WebhookRep
     """Send again: one message, a stretch of time, or all that was never taken."""
     actor, identity = await actor_of(request), parse("ep", endpoint)
     asked = await read(request, Replay)
-    async with core_of(request).db.work() as work:
-        made = await _replay(work, actor, identity, asked)
+    db = core_of(request).db
+    made = await db.transact(lambda work: _replay(work, actor, identity, asked))
     following = public("msg", made.last) if made.more and made.last else None
     return Response(WebhookReplay(replayed=made.count, next=following), headers=_NO_STORE)
 

@@ -9,7 +9,6 @@ text shows.
 
 import hashlib
 import hmac
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -35,6 +34,9 @@ from devices.keystore.field_ring import (
 )
 from devices.keystore.port import KeyStoreError
 from devices.keystore.sealed_file import SealedFile
+
+_TRY_AGAIN_AFTER: Final = 20
+"""Uses of the keys until a ring that could not be read is read again: each reading costs Argon2."""
 
 PLAIN_MAX: Final = 64 * 1024
 CONTEXT_MAX: Final = 1024
@@ -115,13 +117,14 @@ class SoftwareFieldKeys:
     beside the first from the opened fields, under a new key, and the search moved over to it.
     """
 
-    __slots__ = ("_entropy", "_file", "_opened", "_seen")
+    __slots__ = ("_entropy", "_file", "_opened", "_seen", "_wait")
 
     def __init__(self, file: SealedFile, opened: _Opened, entropy: Entropy) -> None:
         self._file = file
         self._opened = opened
         self._entropy = entropy
         self._seen = file.identity()
+        self._wait = 0
 
     @property
     def ring(self) -> FieldRing:
@@ -182,17 +185,18 @@ class SoftwareFieldKeys:
         sealed, and `hundi keys status` and the next start say what is wrong with it.
         """
         found = self._file.identity()
-        if found == self._seen:
+        if found == self._seen or self._wait > 0:
+            self._wait -= found != self._seen
+            return
+        try:
+            opened = _read(self._file, self._entropy)
+        except KeyStoreError:
+            self._wait = _TRY_AGAIN_AFTER
             return
         self._seen = found
-        with suppress(KeyStoreError):
-            opened = _read(self._file, self._entropy)
-            # Not a ring that has lost a key which values are sealed under, nor another home's.
-            if (
-                opened.index == self._opened.index
-                and opened.data.keys() >= self._opened.data.keys()
-            ):
-                self._opened = opened
+        # Not a ring that has lost a key which values are sealed under, nor another home's.
+        if opened.index == self._opened.index and opened.data.keys() >= self._opened.data.keys():
+            self._opened = opened
 
 
 def is_made(home: Path) -> bool:

@@ -111,14 +111,14 @@ class Hook(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not (length.isascii() and length.isdecimal()) or int(length) > MAX_BODY:
             self.close_connection = True
             self.answer(413)
             return
         body = self.rfile.read(int(length))
         try:
             self.webhook.verify(body, dict(self.headers))
-        except (WebhookVerificationError, ValueError):
+        except (WebhookVerificationError, ValueError, TypeError):  # a signature that is not ASCII
             self.answer(401)
             return
         self.answer(self.booked(self.headers["webhook-id"], body))

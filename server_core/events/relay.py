@@ -106,7 +106,7 @@ class Relay:
         done, _ = await asyncio.wait([work], timeout=STOP_S)
         if not done:
             self._bus.give_up()
-        with suppress(DomainError, GapError):
+        with suppress(Exception):  # its failure must not stand for the cancellation
             await work
 
     def _became(self, state: State, why: str = "") -> None:

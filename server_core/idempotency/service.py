@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from server_core.db.work import Work
+from server_core.db.work import Reader, Work
 from server_core.errors import unavailable
 from server_core.idempotency import rules, store
 from server_core.idempotency.model import Claim, Found, Fresh, Running
@@ -42,6 +42,12 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
         else:
             found.append(rules.judge(one, rules.Stored.of(claims[first[key]])))
     return found
+
+
+async def look(reader: Reader, one: Claim) -> Found | None:
+    """What is known of the key, without claiming it; None when nothing is."""
+    row = await store.look(reader, one.scope, one.key)
+    return None if row is None else rules.judge(one, rules.Stored(**row))
 
 
 async def hold(work: Work, claims: Sequence[Claim]) -> None:

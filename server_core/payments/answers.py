@@ -57,15 +57,11 @@ def claim_of(command: Create | Confirm | Pay | Capture | Cancel) -> Claim:
     )
 
 
-def claim_of_attempt(attempt: Attempt, intent: Intent) -> Claim | None:
+def claim_of_attempt(attempt: Attempt) -> Claim | None:
     """The claim that began the attempt: its answer is for that request alone. A void has none."""
-    if attempt.operation is Operation.VOID:
+    if not attempt.verb:
         return None
-    if attempt.operation is Operation.CAPTURE:
-        verb = _CAPTURE
-    else:
-        verb = _PAY if _paid_at_once(attempt, intent) else _CONFIRM
-    return Claim(scope=attempt.scope, key=attempt.key, verb=verb, body=attempt.body)
+    return Claim(scope=attempt.scope, key=attempt.key, verb=attempt.verb, body=attempt.body)
 
 
 def origin_of(claim: Claim) -> UUID:

@@ -15,8 +15,6 @@ from server_core.strays import service as strays
 from server_core.strays.model import Found
 
 _UNKNOWN = RailAnswer(outcome=Outcome.UNKNOWN)
-_TOOK = frozenset({Outcome.SUCCEEDED, Outcome.AUTHORIZED})
-_DENIES = frozenset({Outcome.DECLINED, Outcome.REVERSED, Outcome.NOT_FOUND})
 _AGAIN_MS = 60 * 60 * 1000
 _NEXT_DAY_MS = 24 * _AGAIN_MS
 MAX_ASKED = 100
@@ -27,19 +25,37 @@ async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
     """Ask what became of an attempt and land it; of one that has ended, whether that is still so."""
     known, intent = await _read(db, attempt)
     if known.state not in OPEN:
-        return await _recheck(db, rails, known)
+        await _recheck(db, rails, known)
+        return await landing.land(db, rails, attempt, _UNKNOWN)
     return await landing.land(db, rails, attempt, await _heard(db, rails, known, intent))
 
 
 async def call_back(db: Database, rails: Rails, attempt: UUID) -> Intent:
     """Take back what waits for its payer, unless it was paid meanwhile; land what came of that."""
     known, _ = await _read(db, attempt)
-    rail = _rail(rails, known)
-    if known.method is not Method.UPI_LINK:
-        answer = await rail.reverse(known.id)
+    if known.method is Method.UPI_LINK:
+        answer = await _by_link(_rail(rails, known), known, over="canceled")
     else:
-        answer = await _by_link(rail, known, over="canceled")
+        answer = await _reverse(db, rails, known)
     return await landing.land(db, rails, attempt, answer)
+
+
+async def _reverse(db: Database, rails: Rails, attempt: Attempt) -> RailAnswer:
+    """Have the rail give back what an open attempt took; kept before it is asked.
+
+    From then on no answer makes it paid: the rail may have done it although nobody heard of it.
+    """
+
+    async def mark(work: Work) -> bool:
+        await store.lock(work, [attempt.intent])
+        now = await store.attempt(work, attempt.id) or attempt
+        if now.state in OPEN and now.state is not AttemptState.REVERSING:
+            await store.save_attempt(work, replace(now, state=AttemptState.REVERSING))
+        return now.state in OPEN
+
+    if not await db.transact(mark):
+        return _UNKNOWN  # it has ended meanwhile: landing leaves it as it is
+    return await _rail(rails, attempt).reverse(attempt.id)
 
 
 async def _read(db: Database, attempt: UUID) -> tuple[Attempt, Intent]:
@@ -65,10 +81,12 @@ async def _heard(db: Database, rails: Rails, attempt: Attempt, intent: Intent) -
         return await rail.capture(hold, attempt.id, attempt.amount, final=attempt.final)
     if attempt.method is Method.UPI_LINK:
         return await _by_link(rail, attempt, over="expired" if now >= intent.expires_at else None)
-    answer = await rail.status(attempt.id)
+    if attempt.state is AttemptState.REVERSING:
+        return await _reverse(db, rails, attempt)
+    answer = await rail.status(attempt.id, attempt.amount)
     unclear = attempts.verdict(attempt, intent, answer.outcome) in OPEN
     if unclear and rail_rules.is_over(attempt.started_at, now, pace=rails.pace):
-        answer = await rail.reverse(attempt.id)
+        return await _reverse(db, rails, attempt)
     return answer
 
 
@@ -103,7 +121,7 @@ async def _recheck(db: Database, rails: Rails, attempt: Attempt) -> Intent:
             )
             if ours:
                 intent = await _agreed(work, intent, now, one.answer)
-            elif one.answer.outcome in _TOOK:
+            elif one.answer.outcome in attempts.TOOK:
                 await strays.found(work, _stray(intent, now, one))
         await store.save_attempt(work, _rested(work, rails, intent, now, debits))
         return intent
@@ -115,7 +133,7 @@ async def _debits(rail: Rail, attempt: Attempt) -> list[LinkPayment] | None:
     """Every debit of an attempt that its rail knows; None when that was not heard."""
     if attempt.method is Method.UPI_LINK:
         return await rail.paid_by_link(txn_id(attempt.id))
-    answer = await rail.status(attempt.id)
+    answer = await rail.status(attempt.id, attempt.amount)
     if answer.outcome is Outcome.UNKNOWN:
         return None
     return [LinkPayment(txn_id=txn_id(attempt.id), amount_minor=attempt.amount, answer=answer)]
@@ -123,9 +141,9 @@ async def _debits(rail: Rail, attempt: Attempt) -> list[LinkPayment] | None:
 
 async def _agreed(work: Work, intent: Intent, attempt: Attempt, answer: RailAnswer) -> Intent:
     """A paid intent beside what its rail says now."""
-    if intent.state is State.SUCCEEDED and answer.outcome in _DENIES:
+    if intent.state is State.SUCCEEDED and answer.outcome in attempts.DENIES:
         after, name = State.CONFLICTED, "payment.conflicted"
-    elif intent.state is State.CONFLICTED and answer.outcome in _TOOK:
+    elif intent.state is State.CONFLICTED and answer.outcome in attempts.TOOK:
         after, name = State.SUCCEEDED, "payment.conflict_over"
     else:
         return intent

@@ -49,6 +49,14 @@ _INSTRUMENT: Final[dict[Method, tuple[str, re.Pattern[str], str]]] = {
 }
 """What pays by each method: the field that says it, its shape, and what is missing in words."""
 
+TOOK: Final = frozenset({RailOutcome.SUCCEEDED, RailOutcome.AUTHORIZED})
+DENIES: Final = frozenset({RailOutcome.DECLINED, RailOutcome.REVERSED, RailOutcome.NOT_FOUND})
+"""What says that the money was taken or set aside, and what says that it was not."""
+
+NOTHING_MOVED: Final = frozenset(
+    {AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED}
+)
+
 LANDS: Final[dict[Operation, dict[RailOutcome, AttemptState]]] = {
     Operation.PAY: {
         RailOutcome.SUCCEEDED: AttemptState.SUCCEEDED,
@@ -150,6 +158,7 @@ def follow_up(
         next_check_at=None if at_once else now_ms + (LEASE_MS if claim else 0),
         scope=claim.scope if claim else "",
         key=claim.key if claim else "",
+        verb=claim.verb if claim else "",
         body=claim.body if claim else b"",
         started_at=now_ms,
         ended_at=now_ms if at_once else None,
@@ -175,6 +184,7 @@ def new_attempt(
         next_check_at=None,
         scope=claim.scope,
         key=claim.key,
+        verb=claim.verb,
         body=claim.body,
         started_at=now_ms,
         ended_at=None,
@@ -206,6 +216,9 @@ def verdict(attempt: Attempt, intent: Intent, outcome: RailOutcome) -> AttemptSt
     what it was asked for: that is asked about again, and reversed in time.
     """
     state = LANDS[attempt.operation].get(outcome, AttemptState.UNKNOWN)
+    if attempt.state is AttemptState.REVERSING:
+        # The reversal may have been done although nobody heard of it: it is asked for until it is.
+        return state if state in NOTHING_MOVED else AttemptState.REVERSING
     if attempt.operation is Operation.PAY and state is AttemptState.SUCCEEDED:
         aside = outcome is RailOutcome.AUTHORIZED
         if aside == (intent.capture_method is CaptureMethod.AUTOMATIC):

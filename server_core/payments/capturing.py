@@ -43,7 +43,7 @@ async def capture(work: Work, command: Capture, claim: Claim) -> Captured | Doma
         case _:
             if await idempotency.take_over(work, claim, found) is None:
                 return Busy(until=found.until)
-            known = await store.open_attempt(work, claim.scope, claim.key, command.intent)
+            known = await store.attempt_of(work, claim, command.intent)
             return Busy(until=work.now_ms + LEASE_MS, attempt=known)
     try:
         done = await _opened(work, command, claim)

@@ -187,6 +187,7 @@ async def _call_back(db: Database, rails: Rails, command: Cancel) -> None:
 async def _canceled(work: Work, command: Cancel) -> Intent:
     found = (await store.lock(work, [command.intent])).get(command.intent)
     found = rules.visible(found, command.actor)
+    rules.check_acts(command.actor)
     if not rules.is_party(found, command.actor):
         raise rules.unknown_intent()
     if found.state is State.CANCELED:

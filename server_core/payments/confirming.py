@@ -136,7 +136,7 @@ async def _known(
     else:
         origin = answers.origin_of(claim)
         intent = (await store.by_origin(work, [origin])).get(origin)
-    attempt = intent and await store.open_attempt(work, claim.scope, claim.key, intent)
+    attempt = intent and await store.attempt_of(work, claim, intent)
     return Busy(until=work.now_ms + LEASE_MS, attempt=attempt)
 
 

@@ -16,17 +16,15 @@ _log = structlog.get_logger("hundi.payments")
 
 async def reconcile(db: Database, rails: Rails) -> int:
     """Ask about what is due. Asking twice is harmless: landing is decided under the intent's lock."""
-    async with db.reader() as reader:
-        due = await store.due(reader, PAGE)
+    async with db.work() as work:
+        due = await store.take_due(work, PAGE, work.now_ms + RETRY_MS)
     for attempt in due:
         try:
-            await asking.ask(db, rails, attempt.id)
+            await asking.ask(db, rails, attempt)
         except DomainError as refused:
-            _log.info("payments.landed", attempt=str(attempt.id), code=refused.code)
-        except Exception as error:  # noqa: BLE001 - one attempt's failure is no other's
-            _log.error("payments.not_landed", attempt=str(attempt.id), error=repr(error))
-            async with db.work() as work:
-                await store.postpone(work, attempt.id, work.now_ms + RETRY_MS)
+            _log.info("payments.landed", attempt=str(attempt), code=refused.code)
+        except Exception as error:  # noqa: BLE001 - it is due again later; one failure is no other's
+            _log.error("payments.not_landed", attempt=str(attempt), error=repr(error))
     return len(due)
 
 

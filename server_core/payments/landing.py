@@ -3,11 +3,13 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+import structlog
+
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
-from server_core.idempotency.model import Claim
+from server_core.idempotency.model import Claim, Running
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode, Transfer
 from server_core.parties import service as parties
@@ -28,7 +30,7 @@ from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome as RailOutcome
 from server_core.rails.model import RailAnswer
 
-_NOTHING_MOVED = frozenset({AttemptState.DECLINED, AttemptState.NOT_SENT, AttemptState.REVERSED})
+_log = structlog.get_logger("hundi.payments")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,10 @@ async def land(db: Database, rails: Rails, attempt: UUID, answer: RailAnswer) ->
 
 
 def _told(landed: Landed) -> Intent:
-    if landed.attempt.operation is not Operation.VOID and landed.attempt.state in _NOTHING_MOVED:
+    if (
+        landed.attempt.operation is not Operation.VOID
+        and landed.attempt.state in attempts.NOTHING_MOVED
+    ):
         raise answers.declined(landed.attempt, landed.intent)
     return landed.intent
 
@@ -80,15 +85,17 @@ async def _land(
     work: Work, rails: Rails, attempt_id: UUID, answer: RailAnswer, sent: Sent | None
 ) -> Landed:
     known = await store.attempt(work, attempt_id)
-    whole = None if known is None else await store.get(work, known.intent)
-    if known is None or whole is None:
+    if known is None:
         raise rules.unknown_intent()
-    claim = answers.claim_of_attempt(known, whole)
+    claim = answers.claim_of_attempt(known)
     if claim is not None:  # keys before intents, as every confirm locks them
         await idempotency.hold(work, [claim])
     intent = (await store.lock(work, [known.intent]))[known.intent]
     attempt = await store.attempt(work, attempt_id) or known
     if attempt.state not in OPEN:
+        await _doubt(work, attempt, answer)
+        if claim is not None and isinstance(await idempotency.look(work, claim), Running):
+            await _answered(work, claim, intent, attempt)  # taken over after its end
         return Landed(intent=intent, attempt=attempt)
     attempt = replace(
         attempt,
@@ -110,11 +117,20 @@ async def _land(
     return Landed(intent=intent, attempt=attempt)
 
 
+async def _doubt(work: Work, attempt: Attempt, answer: RailAnswer) -> None:
+    """An answer that denies how an attempt ended has its rail asked again, now."""
+    took = attempt.state is AttemptState.SUCCEEDED
+    denied = answer.outcome in (attempts.DENIES if took else attempts.TOOK)
+    if denied and attempt.operation is Operation.PAY:
+        _log.error("payments.contradicted", attempt=str(attempt.id), said=answer.outcome)
+        await store.hasten(work, attempt.id)
+
+
 async def _answered(work: Work, claim: Claim, intent: Intent, attempt: Attempt) -> None:
     if attempt.state is AttemptState.NOT_SENT:
         await idempotency.release(work, [claim])  # nothing was decided: the key may try again
         return
-    failed = attempt.state in _NOTHING_MOVED
+    failed = attempt.state in attempts.NOTHING_MOVED
     said = keys.refusal(answers.declined(attempt, intent)) if failed else answers.said(intent)
     await idempotency.answer(work, [(claim, said)])
 

@@ -132,19 +132,25 @@ class AttemptState(StrEnum):
     """What is known of one try.
 
     `sent` may still be under way; `requires_action` waits for the payer, outside Hundi; `unknown`
-    is asked about again.
+    is asked about again. One that is `reversing` was taken back: it is never paid any more.
     """
 
     SENT = "sent"
     REQUIRES_ACTION = "requires_action"
     UNKNOWN = "unknown"
+    REVERSING = "reversing"
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     NOT_SENT = "not_sent"
     REVERSED = "reversed"
 
 
-OPEN: Final = frozenset({AttemptState.SENT, AttemptState.REQUIRES_ACTION, AttemptState.UNKNOWN})
+OPEN: Final = frozenset(
+    {
+        AttemptState.SENT, AttemptState.REQUIRES_ACTION, AttemptState.UNKNOWN,
+        AttemptState.REVERSING,
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +191,8 @@ class Attempt:
 
     A capture that is `final` gives the rest back. `rail` is None where the ledger alone sufficed, and `route` why it was this one (a record of
     `rails/router`). What the payer pays with is kept as `hint` only, which names it to its owner.
-    `debit` is the rail's id of a debit that the payer's own app made; `body` the hash of the request
-    that began it.
+    `debit` is the rail's id of a debit that the payer's own app made; `verb` and `body` are of the
+    request that began it, the body as a hash.
     """
 
     id: UUID
@@ -207,6 +213,7 @@ class Attempt:
     next_check_at: int | None
     scope: str
     key: str
+    verb: str
     body: bytes
     started_at: int
     ended_at: int | None

@@ -86,6 +86,7 @@ def _attempt(intent: Intent, now_ms: int) -> Attempt:
         next_check_at=None,
         scope=str(intent.payer),
         key="",
+        verb="",
         body=b"",
         started_at=intent.created_at,
         ended_at=now_ms,

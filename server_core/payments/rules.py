@@ -131,6 +131,12 @@ def visible(intent: Intent | None, actor: Actor) -> Intent:
     return intent
 
 
+def check_acts(actor: Actor) -> None:
+    """Who pays or is paid acts for themselves; a guardian's or delegate's session does not."""
+    if actor.role not in ASKERS or actor.party is None:
+        raise denied("payments.role", f"a {actor.role} may not do this to a payment")
+
+
 def is_party(intent: Intent, actor: Actor) -> bool:
     """Whether the actor pays it or is paid."""
     return actor.party is not None and actor.party in {intent.payee, intent.payer}
@@ -217,6 +223,7 @@ def check_route(method: Method, choice: Choice) -> str:
 def check_capture(command: Capture, intent: Intent | None, now_ms: int, *, most: int) -> int:
     """What is to be taken, in minor units; raises what stands against it."""
     intent = visible(intent, command.actor)
+    check_acts(command.actor)
     if intent.payee != command.actor.party:
         raise denied("payments.not_the_payee", "only who is paid captures a payment")
     if intent.state is not State.REQUIRES_CAPTURE:

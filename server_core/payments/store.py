@@ -12,6 +12,7 @@ from sqlmodel import SQLModel
 from server_core.db import columns as col
 from server_core.db.work import Reader, Row, Work
 from server_core.db.work import columns as unnested
+from server_core.idempotency.model import Claim
 from server_core.payments.model import (
     Attempt,
     AttemptState,
@@ -23,7 +24,7 @@ from server_core.payments.model import (
     State,
 )
 
-_OPEN: Final = "state IN ('sent', 'requires_action', 'unknown')"
+_OPEN: Final = "state IN ('sent', 'requires_action', 'unknown', 'reversing')"
 
 
 class IntentRow(SQLModel, table=True):
@@ -83,7 +84,6 @@ class AttemptRow(SQLModel, table=True):
             unique=True,
             postgresql_where=sql(_OPEN),
         ),
-        Index("attempt_key", "scope", "key", postgresql_where=sql(_OPEN)),
         Index("attempt_check", "next_check_at", postgresql_where=sql("next_check_at IS NOT NULL")),
     )
     id: UUID = col.key()
@@ -104,6 +104,7 @@ class AttemptRow(SQLModel, table=True):
     next_check_at: int | None = col.big(null=True)
     scope: str = col.string()
     key: str = col.string()
+    verb: str = col.string()
     body: bytes = col.blob()
     started_at: int = col.big()
     ended_at: int | None = col.big(null=True)
@@ -116,7 +117,7 @@ _INTENT: Final = (
 )
 _ATTEMPT: Final = (
     "id, intent, number, operation, amount, final, method, rail, route, hint, state, debit, code,"
-    " rail_reference, asked, next_check_at, scope, key, body, started_at, ended_at"
+    " rail_reference, asked, next_check_at, scope, key, verb, body, started_at, ended_at"
 )
 _SAVE: Final = (
     "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
@@ -227,10 +228,10 @@ async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[A
         f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($12::uuid[],"
         " $13::uuid[], $14::bigint[], $15::text[], $16::bigint[], $17::bool[], $18::text[],"
         " $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],"
-        " $26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::bytea[], $31::bigint[],"
-        f" $32::bigint[])) {_SAVE}",
+        " $26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::text[], $31::bytea[],"
+        f" $32::bigint[], $33::bigint[])) {_SAVE}",
         *unnested([_changes(one) for one in intents], _CHANGES),
-        *unnested([_attempt_values(one) for one in attempts], 21),
+        *unnested([_attempt_values(one) for one in attempts], 22),
     )
 
 
@@ -243,27 +244,20 @@ async def save_attempt(work: Work, attempt: Attempt) -> None:
     )  # fmt: skip
 
 
-async def postpone(work: Work, attempt: UUID, until: int) -> None:
-    """Ask about an open attempt later; one that has ended is left alone."""
-    await work.execute(
-        "UPDATE attempt SET next_check_at = $2 WHERE id = $1 AND next_check_at IS NOT NULL",
-        attempt,
-        until,
-    )
-
-
 async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:
     row = await reader.row(f"SELECT {_ATTEMPT} FROM attempt WHERE id = $1", attempt)
     return _attempt(row) if row else None
 
 
-async def open_attempt(reader: Reader, scope: str, key: str, intent: UUID) -> UUID | None:
-    """The attempt to pay the intent that a key started and that has not ended."""
+async def attempt_of(reader: Reader, claim: Claim, intent: UUID) -> UUID | None:
+    """The last attempt at the intent that a request began, whether it has ended or not."""
     found: UUID | None = await reader.value(
-        f"SELECT id FROM attempt WHERE scope = $1 AND key = $2 AND intent = $3 AND {_OPEN}",
-        scope,
-        key,
+        "SELECT id FROM attempt WHERE intent = $1 AND scope = $2 AND key = $3 AND verb = $4"
+        " ORDER BY number DESC LIMIT 1",
         intent,
+        claim.scope,
+        claim.key,
+        claim.verb,
     )
     return found
 
@@ -311,6 +305,19 @@ async def due(reader: Reader, limit: int) -> list[Attempt]:
         limit,
     )
     return [_attempt(row) for row in found]
+
+
+async def take_due(work: Work, limit: int, until: int) -> list[UUID]:
+    """Attempts whose rail is to be asked now, taken until then: a rail's patience is counted."""
+    found = await work.rows(
+        "UPDATE attempt SET next_check_at = $3 WHERE id IN (SELECT id FROM attempt"
+        " WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        " RETURNING id",
+        work.now_ms,
+        limit,
+        until,
+    )
+    return [row["id"] for row in found]
 
 
 async def is_busy(reader: Reader, intent: UUID) -> bool:

@@ -114,7 +114,7 @@ class DoorRail(HttpRail, ABC):
         """A rail that debits in one step says what became of that."""
         return await self.status(attempt)
 
-    async def status(self, attempt: UUID) -> RailAnswer:
+    async def status(self, attempt: UUID, amount_minor: int | None = None) -> RailAnswer:
         key = txn_id(attempt)
         call = Call(
             method="GET",
@@ -122,7 +122,7 @@ class DoorRail(HttpRail, ABC):
             about=("txn_id", key),
             refusals=self._never_took("txn"),
         )
-        return await self._ask(call, self._paid)
+        return await self._ask(call, lambda said: self._paid(said, amount_minor))
 
     async def reverse(self, attempt: UUID) -> RailAnswer:
         """A debit that stands was not reversed, whatever its code: asked again, never taken as paid."""
@@ -155,15 +155,15 @@ class DoorRail(HttpRail, ABC):
         )
         return await self._ask(call, lambda said: self._given(said, debit, refund.amount_minor))
 
-    async def refund_status(self, refund: UUID, attempt: UUID) -> RailAnswer:  # noqa: ARG002 - these doors know a refund by its own id
-        key = txn_id(refund)
+    async def refund_status(self, refund: RailRefund) -> RailAnswer:
+        key, debit = txn_id(refund.refund), refund.debit or txn_id(refund.attempt)
         call = Call(
             method="GET",
             path=f"{self.door}/refund/{key}",
             about=("refund_id", key),
             refusals=self._never_took("refund"),
         )
-        return await self._ask(call, self._given)
+        return await self._ask(call, lambda said: self._given(said, debit, refund.amount_minor))
 
     async def paid_by_link(self, reference: str) -> list[LinkPayment] | None:  # noqa: ARG002 - a door of its own
         """No app pays over this rail by a link."""
@@ -177,11 +177,9 @@ class DoorRail(HttpRail, ABC):
         one = told(said, self.codes.form)
         return None if one is None else self._answer(one, amount_minor)
 
-    def _given(
-        self, said: dict[str, Any], debit: str | None = None, amount_minor: int | None = None
-    ) -> RailAnswer | None:
+    def _given(self, said: dict[str, Any], debit: str, amount_minor: int) -> RailAnswer | None:
         one = told(said, self.codes.form)
-        if one is None or (debit is not None and said.get("txn_id") != debit):
+        if one is None or said.get("txn_id") != debit:
             return None
         return self._answer(one, amount_minor)
 

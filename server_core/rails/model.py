@@ -123,8 +123,8 @@ class Rail(Protocol):
         """Give all back, debited or set aside: `reversed`, or why there is nothing to give back."""
         ...
 
-    async def status(self, attempt: UUID) -> RailAnswer:
-        """What became of the attempt."""
+    async def status(self, attempt: UUID, amount_minor: int | None = None) -> RailAnswer:
+        """What became of the attempt; of a debit of another amount, when one is said, nothing is known."""
         ...
 
     async def paid_by_link(self, reference: str) -> list[LinkPayment] | None:
@@ -138,6 +138,6 @@ class Rail(Protocol):
         """Give back, in whole or in part, what was debited."""
         ...
 
-    async def refund_status(self, refund: UUID, attempt: UUID) -> RailAnswer:
-        """What became of the refund of that attempt."""
+    async def refund_status(self, refund: RailRefund) -> RailAnswer:
+        """What became of a refund; of another amount, or another debit's, nothing is known."""
         ...

@@ -6,8 +6,10 @@ from uuid import UUID
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
+from server_core.errors import DomainError
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
+from server_core.idempotency.model import Claim, Replay
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
 from server_core.payments import service as payments
@@ -28,22 +30,26 @@ async def land(db: Database, refund: UUID, answer: RailAnswer, pace: float = 1.0
     Raises refunds.failed, refunds.rail_unavailable when the money stayed with the payee.
     """
 
-    async def do(work: Work) -> Refund:
+    async def do(work: Work) -> Refund | DomainError:
         return await _land(work, refund, answer, pace)
 
     landed = await db.transact(do)
-    if landed.state is State.FAILED:
-        raise answers.failed(landed, reached=answer.outcome not in _NEVER_LEFT)
+    if isinstance(landed, DomainError):
+        raise landed
     return landed
 
 
-async def _land(work: Work, refund_id: UUID, answer: RailAnswer, pace: float) -> Refund:
+async def _land(
+    work: Work, refund_id: UUID, answer: RailAnswer, pace: float
+) -> Refund | DomainError:
     known = await store.get(work, refund_id)
     if known is None:
         raise rules.unknown_refund()
     claim = answers.claim_of_refund(known)
     await idempotency.hold(work, [claim])  # keys, refunds, intents: as every refund locks them
     refund = await store.lock(work, refund_id) or known
+    if refund.state is State.FAILED:
+        return await _told(work, claim, refund)
     if refund.state is not State.PENDING:
         return refund
     refund = replace(
@@ -73,7 +79,17 @@ async def _land(work: Work, refund_id: UUID, answer: RailAnswer, pace: float) ->
     refusal = answers.failed(refund, reached=answer.outcome not in _NEVER_LEFT)
     said = answers.said(refund) if taken else keys.refusal(refusal)
     await idempotency.answer(work, [(claim, said)])
-    return refund
+    return refund if taken else refusal
+
+
+async def _told(work: Work, claim: Claim, refund: Refund) -> DomainError:
+    """What the key was told when the refund failed: whoever comes later is told the same."""
+    found = await idempotency.look(work, claim)
+    if isinstance(found, Replay):
+        told = answers.replayed(found.answer)
+        if isinstance(told, DomainError):
+            return told
+    return answers.failed(refund, reached=True)
 
 
 async def ask(db: Database, rails: Rails, refund: UUID) -> Refund:
@@ -82,7 +98,7 @@ async def ask(db: Database, rails: Rails, refund: UUID) -> Refund:
         known = await store.get(reader, refund)
     if known is None:
         raise rules.unknown_refund()
-    answer = await rails.by_name[known.rail or ""].refund_status(known.id, known.attempt)
+    answer = await rails.by_name[known.rail or ""].refund_status(order(known))
     return await land(db, refund, answer, rails.pace)
 
 

@@ -11,6 +11,7 @@ from server_core.ledger.model import Code, Mode, Outcome, Result, Transfer, acco
 from server_core.money import positive_minor
 from server_core.parties.model import MONEY_ACCOUNT, Party
 from server_core.payments.model import Attempt, Intent
+from server_core.payments.rules import check_acts
 from server_core.refunds.model import MAX_NOTE, TRANSITIONS, Ask, Refund, State
 
 
@@ -25,6 +26,7 @@ def refund_id(claim: Claim) -> UUID:
 
 def check_ask(command: Ask, intent: Intent) -> int:
     """What goes back, in minor units; raises what stands against it."""
+    check_acts(command.actor)
     if intent.payee != command.actor.party:
         raise denied("refunds.not_the_payee", "only who was paid gives money back")
     if len(command.note) > MAX_NOTE or not command.note.isprintable():

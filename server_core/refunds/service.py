@@ -6,7 +6,7 @@ from uuid import UUID
 
 from server_core.actor import Actor
 from server_core.db.work import Database, Reader, Work
-from server_core.errors import DomainError
+from server_core.errors import DomainError, unavailable
 from server_core.idempotency import rules as keys
 from server_core.idempotency import service as idempotency
 from server_core.idempotency import waiting
@@ -46,7 +46,7 @@ async def refund(db: Database, rails: Rails, command: Ask) -> Answer[Refund]:
     claim = answers.claim_of(command)
     began = db.clock.monotonic_ms()
     while True:
-        outcome = await db.transact(lambda work: _open(work, command, claim))
+        outcome = await db.transact(lambda work: _open(work, command, claim, rails))
         if isinstance(outcome, DomainError):
             raise outcome
         if isinstance(outcome, Answer):
@@ -62,7 +62,7 @@ async def refund(db: Database, rails: Rails, command: Ask) -> Answer[Refund]:
             return _told(answers.replayed(found.answer))
 
 
-async def _open(work: Work, command: Ask, claim: Claim) -> _Opened | DomainError:
+async def _open(work: Work, command: Ask, claim: Claim, rails: Rails) -> _Opened | DomainError:
     """Transaction 1: claim the key, decide, set the money aside or give it back, answer."""
     [found] = await idempotency.claim(work, [claim])
     match found:
@@ -82,7 +82,7 @@ async def _open(work: Work, command: Ask, claim: Claim) -> _Opened | DomainError
         await idempotency.answer(work, [(claim, answers.said(known))])
         return Answer(value=known, replayed=True)
     try:
-        made = await _made(work, command, claim)
+        made = await _made(work, command, claim, rails)
     except DomainError as refused:
         if not keys.is_kept(refused):
             raise
@@ -94,11 +94,13 @@ async def _open(work: Work, command: Ask, claim: Claim) -> _Opened | DomainError
     return Answer(value=made)
 
 
-async def _made(work: Work, command: Ask, claim: Claim) -> Refund:
+async def _made(work: Work, command: Ask, claim: Claim, rails: Rails) -> Refund:
     """The new refund with its money moved; what is refused is refused before anything is kept of it."""
     intent = await payments.lock(work, command.actor, command.intent)
     amount = rules.check_ask(command, intent)
     paid = await payments.paid_by(work, intent.id)
+    if paid.rail is not None and paid.rail not in rails.by_name:
+        raise unavailable("payments.rail_unavailable", "the payment's rail is not connected now")
     made = rules.new_refund(command, claim, intent, paid, amount, work.now_ms)
     payee = await parties.get(work, intent.payee)
     [moved] = await ledger.post(work, [rules.transfer(made, payee)])

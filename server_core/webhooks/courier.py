@@ -82,8 +82,8 @@ class Courier:
     async def tick(self) -> int:
         """Begin what is due and has room; how many attempts that is. They go on beside it.
 
-        Endpoints that fail get one attempt at a time, and half of the room together: their attempts
-        are the long ones, and those that are well must not wait for them.
+        Endpoints that fail or are slow get one attempt at a time, and half of the room together:
+        their attempts are the long ones, and those that are well must not wait for them.
         """
         async with self._claiming:
             begun = 0
@@ -168,7 +168,12 @@ class Courier:
                     "webhook.secret_closed", endpoint=public("ep", one.endpoint), error=str(error)
                 )
         house = await service.signing_keys(work, self._fields, self._entropy)
-        keys = [signing.key_of(service.open_key(self._fields, one)) for one in house]
+        keys = []
+        for key in house:
+            try:
+                keys.append(signing.key_of(service.open_key(self._fields, key)))
+            except KeyStoreError as error:  # the others still sign
+                _log.error("webhook.house_key_closed", kid=key.kid, error=str(error))
         return _Keys(secrets=secrets, house=keys)
 
     async def _deliver(self, one: Claimed, keys: _Keys, *, failing: bool) -> None:

@@ -48,7 +48,7 @@ WITH RECURSIVE busy(endpoint) AS (
 )
 SELECT c.id, b.endpoint FROM busy b
 JOIN webhook_endpoint e ON e.id = b.endpoint AND e.state = 'enabled' AND e.rest_until <= $1::bigint
-  AND (e.failing_since IS NOT NULL) = $7::boolean
+  AND (e.failing_since IS NOT NULL OR e.slow) = $7::boolean
 LEFT JOIN unnest($3::uuid[], $4::bigint[]) AS held(endpoint, n) ON held.endpoint = b.endpoint
 CROSS JOIN LATERAL (
   SELECT m.id FROM webhook_message m
@@ -77,7 +77,7 @@ FROM webhook_message m WHERE m.id = ANY($1::uuid[])
 """
 
 _LEASE: Final = """
-UPDATE webhook_message m SET lease = $3, due_at = $2::bigint + $4::bigint, attempts = m.attempts + 1
+UPDATE webhook_message m SET lease = $3, due_at = $2::bigint + $4::bigint, attempts = least(m.attempts + 1, 32767)
 FROM webhook_endpoint e WHERE m.id = ANY($1::uuid[]) AND e.id = m.endpoint
 RETURNING m.id, m.endpoint, m.event, e.owner, e.url, m.type, m.body, m.tries, m.attempts AS number,
   m.lease, m.seq

@@ -11,13 +11,19 @@ JITTER: Final = 0.2
 STALL_MS: Final = 10 * 60 * 1000
 """How long a message waits at most behind an earlier one of its aggregate that keeps failing."""
 DEADLINE_S: Final = 15.0
+SLOW_MS: Final = 2_000
+"""An endpoint that took so long shares its room with those that fail."""
+
 LEASE_MS: Final = 30_000
 """How long an attempt is its worker's: twice the deadline, so that only a dead worker loses it."""
 OVERLAP_MS: Final = 24 * 3600 * 1000
 """How long a rotated secret still signs beside the new one."""
 OLD_SECRETS: Final = 10
 GIVE_UP_MS: Final = 120 * 3600 * 1000
-"""An endpoint that only failed for so long is disabled."""
+"""An endpoint that only failed for so long is disabled,"""
+
+GIVE_UP_TRIES: Final = 5
+"""by a message that failed so often: over seven hours of the schedule."""
 MAX_ENDPOINTS: Final = 50
 MAX_PAGE: Final = 100
 MAX_REPLAY: Final = 10_000

@@ -10,6 +10,7 @@ from server_core.errors import DomainError, conflict, denied, invalid, not_found
 from server_core.webhooks.model import (
     DELAYS_S,
     GIVE_UP_MS,
+    GIVE_UP_TRIES,
     JITTER,
     OLD_SECRETS,
     OVERLAP_MS,
@@ -88,7 +89,9 @@ def settle(
         return Settled(
             state=MessageState.MISSED, tries=tries + 1, due_at=now_ms, disable=Reason.GONE
         )
-    over = failing_since is not None and now_ms - failing_since >= GIVE_UP_MS
+    # A first hiccup after a quiet month is no month of failure: the message itself must have failed.
+    long = failing_since is not None and now_ms - failing_since >= GIVE_UP_MS
+    over = long and tries + 1 >= GIVE_UP_TRIES
     give_up = Reason.FAILING if over else None
     if tries + 1 >= len(DELAYS_S):
         return Settled(state=MessageState.DEAD, tries=tries + 1, due_at=now_ms, disable=give_up)
@@ -123,7 +126,7 @@ def retry_after(text: str, now_ms: int) -> int | None:
         return int(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of more digits than a date has
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -22,6 +22,9 @@ from server_core.webhooks.lines import Lines
 from server_core.webhooks.model import DEADLINE_S, Failure, Heard
 
 MAX_ANSWER: Final = 64 * 1024
+MAX_READ: Final = 4 * MAX_ANSWER
+"""Bytes behind one message, with its heads and frames."""
+
 _CONNECT_TRIES: Final = 4
 _CONNECT_S: Final = 5.0
 _RESOLVERS: Final = 64
@@ -98,15 +101,24 @@ class _Guarded(httpcore.AsyncNetworkBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that tells a refused certificate from a refused connection."""
+    """A connection that tells a refused certificate from a refused connection.
+
+    It reads no more than MAX_READ behind one message: heads and the frames of chunks cost their
+    reader far more than their sender, and no bound of the body counts them.
+    """
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
+        self._inner, self._read = inner, 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._inner.read(max_bytes, timeout)
+        got = await self._inner.read(max_bytes, timeout)
+        self._read += len(got)
+        if self._read > MAX_READ:
+            raise httpcore.ReadError("the answer is too long")
+        return got
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self._read = 0
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -119,7 +131,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
         except httpcore.ConnectError as error:
             raise _Tls(str(error)) from error
         except BaseException:  # cancelled: nobody else knows of this connection yet

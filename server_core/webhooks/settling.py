@@ -10,6 +10,7 @@ from server_core.errors import DomainError
 from server_core.ids import public
 from server_core.webhooks import catalogue, messages, rules, service, store
 from server_core.webhooks.model import (
+    SLOW_MS,
     Attempt,
     Claimed,
     Endpoint,
@@ -51,6 +52,8 @@ async def finish_many(work: Work, ended: Sequence[Finish]) -> Sequence[bool | Do
         [one.claimed.endpoint for one in ended if not one.heard.ok],
         [one.claimed.endpoint for one in ended if one.heard.ok],
     )
+    slow = {one.claimed.endpoint for one in ended if one.heard.duration_ms >= SLOW_MS}
+    await store.mark_slow(work, sorted(slow), sorted(set(ids) - slow))
     counted = [(one, made) for one, made in settled if one.claimed.id in ours]
     _tell_of_dead(work, counted, endpoints)
     await _judge_endpoints(work, counted)

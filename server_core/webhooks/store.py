@@ -180,6 +180,17 @@ async def mark(work: Work, failing: Sequence[UUID], well: Sequence[UUID]) -> Non
         )
 
 
+async def mark_slow(work: Work, slow: Sequence[UUID], quick: Sequence[UUID]) -> None:
+    """Note how long endpoints took of late; rows that say so already are left alone."""
+    for ids, now in ((slow, True), (quick, False)):
+        if ids:
+            await work.execute(
+                "UPDATE webhook_endpoint SET slow = $2 WHERE id = ANY($1) AND slow <> $2",
+                list(ids),
+                now,
+            )
+
+
 async def rest(work: Work, endpoint: UUID, until: int) -> None:
     await work.execute(
         "UPDATE webhook_endpoint SET rest_until = greatest(rest_until, $2) WHERE id = $1",

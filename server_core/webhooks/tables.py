@@ -25,6 +25,7 @@ class EndpointRow(SQLModel, table=True):
     reason: str | None = col.string(null=True)
     from_seq: int = col.big()
     failing_since: int | None = col.big(null=True)
+    slow: bool = col.flag(server_default=text("false"))
     rest_until: int = col.big()
     created_at: int = col.big()
     changed_at: int = col.big()

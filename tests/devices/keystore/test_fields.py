@@ -3,6 +3,7 @@
 import multiprocessing
 import stat
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import cbor2
@@ -175,6 +176,29 @@ def test_a_running_server_follows_a_rotation(tmp_path: Path) -> None:
     assert running.is_stale(old)
     assert not other.is_stale(other.seal(SECRET, context=HERE))
     assert other.is_stale(old)
+
+
+def test_a_ring_that_could_not_be_read_once_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = load(tmp_path)
+    new = rotate(tmp_path).seal(SECRET, context=HERE)
+    unseal, failures = sealed_file.unseal, [1]
+
+    def flaky(data: bytes, passphrase: bytes) -> bytes:
+        if failures:
+            failures.pop()
+            raise KeyStoreError("no memory for Argon2")
+        return unseal(data, passphrase)
+
+    monkeypatch.setattr(sealed_file, "unseal", flaky)
+    with pytest.raises(FieldKeyUnknown):
+        running.open(new, context=HERE)
+    for _ in range(50):  # not at once: each reading costs
+        with suppress(FieldKeyUnknown):
+            assert running.open(new, context=HERE) == SECRET
+    assert running.open(new, context=HERE) == SECRET
+    assert running.is_stale(running.seal(SECRET, context=HERE)) is False
 
 
 def test_an_unknown_key_costs_no_reading_while_the_file_stands(

@@ -219,6 +219,25 @@ async def test_a_page_under_way_may_end_when_the_program_stops(db: Database, bus
     assert await position(db) == 4
 
 
+async def test_a_page_that_fails_oddly_does_not_stand_for_the_stop(
+    db: Database, bus: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(_: object) -> None:
+        bus.asked.set()
+        await bus.hold.wait()
+        raise RuntimeError("a bug of the bus")
+
+    monkeypatch.setattr(bus, "publish", breaks)
+    await emit(db, 4)
+    bus.hold.clear()
+    task = asyncio.create_task(Relay(db, bus).tick())
+    await asyncio.wait_for(bus.asked.wait(), 5)
+    task.cancel()
+    bus.hold.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 async def test_a_page_that_does_not_end_is_given_up_when_the_program_stops(
     db: Database, bus: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,9 +144,9 @@ class Counted:
         self.under_way.set()
         return await self.rail.authorize(order)
 
-    async def status(self, attempt: UUID) -> RailAnswer:
+    async def status(self, attempt: UUID, amount_minor: int) -> RailAnswer:
         self.asked += 1
-        return await self.rail.status(attempt)
+        return await self.rail.status(attempt, amount_minor)
 
 
 class TestOverARail:

@@ -3,24 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 
 import httpx
 import pytest
 
+from server_core.actor import Actor, Role
 from server_core.db.batch import Batch
 from server_core.errors import DomainError
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, account_id
-from server_core.payments import asking, commands, jobs, service
+from server_core.payments import asking, commands, jobs, landing, service
 from server_core.payments.confirming import confirm_many
 from server_core.payments.model import (
     AttemptState,
     Cancel,
     Capture,
     CaptureMethod,
+    Create,
     Method,
     Operation,
+    Pay,
     State,
 )
 from server_core.rails import store as rail_store
@@ -456,6 +460,35 @@ class TestTheNextRail:
         assert {one.state for one in attempts} == {AttemptState.NOT_SENT}
 
 
+class TestWho:
+    @pytest.mark.parametrize("role", [Role.DELEGATE, Role.GUARDIAN])
+    async def test_another_role_of_the_payee_moves_nothing(self, world, rails, role) -> None:
+        held = await world.confirm(world.pay(await world.ask(capture_method=MANUAL)))
+        actor = Actor(party=world.shop.id, role=role)
+        as_ = replace(take(world, held), actor=actor)
+        assert await refused(commands.capture(world.db, rails, as_)) == "payments.role"
+        cancel = Cancel(actor=actor, intent=held.id)
+        assert await refused(commands.cancel(world.db, rails, cancel)) == "payments.role"
+        await commands.capture(world.db, rails, take(world, held))
+        ask = Ask(actor=actor, key="b", intent=held.id)
+        assert await refused(refunds.refund(world.db, rails, ask)) == "payments.role"
+
+    async def test_a_freed_key_of_a_payment_may_confirm_it(self, world) -> None:
+        rail = Told(authorize=[NOT_SENT, YES], status=[GONE])
+        rails = await over(world, Rails(by_name={"upi": rail}))
+        offer = Create(
+            actor=world.actor(world.asha), key="k", payee=world.shop.id, amount=500, currency="INR"
+        )
+        pay = Pay(offer=offer, method=Method.UPI, instrument="asha@okbank")
+        assert await refused(world.confirm(pay, rails)) == "payments.rail_unavailable"
+        async with world.db.reader() as reader:
+            [made] = await service.mine(reader, world.actor(world.asha), before=None, limit=2)
+        confirm = world.pay(made, key="k", method=Method.UPI, instrument="asha@okbank")
+        for _ in range(2):
+            assert (await world.confirm(confirm, rails)).state is State.SUCCEEDED
+        assert await world.balance(world.shop) == 500
+
+
 class TestContradictions:
     async def told_so(self, world, rails, attempt) -> None:
         """A callback came: the attempt is asked about, though it has ended."""
@@ -504,6 +537,39 @@ class TestContradictions:
         told = await events(world, intent)
         assert (told.count("stray.found"), told.count("stray.given_back")) == (1, 1)
         assert await owed(Code.CLEARING, "upi", world) == 100_000
+
+    async def test_what_was_told_to_be_reversed_is_never_paid_any_more(self, world) -> None:
+        rail = Told(authorize=[ASK], status=[ASK, YES], reverse=[ASK, ASK, BACK])
+        rails = await over(world, Rails(by_name={"upi": rail}))
+        intent = await world.ask()
+        await world.confirm(by_bank(world, intent), rails)
+        await later(world, rails, 23 * HOUR)  # asked, told to reverse, and that was not heard
+        for _ in range(2):
+            assert (await stands(world, intent))[0].state is State.PROCESSING
+            await later(world, rails, 2 * HOUR)
+        now, [attempt] = await stands(world, intent)
+        assert (now.state, attempt.state) == (
+            State.REQUIRES_PAYMENT_METHOD, AttemptState.REVERSED,
+        )  # fmt: skip
+        assert await world.balance(world.shop) == 0
+        assert rail.calls.count("reverse") == 3
+
+    async def test_two_askers_of_which_one_reverses(self, world) -> None:
+        rail = Told(authorize=[ASK], status=[ASK], reverse=[BACK])
+        rails = await over(world, Rails(by_name={"upi": rail}))
+        intent = await world.ask()
+        await world.confirm(by_bank(world, intent), rails)
+        _, [attempt] = await stands(world, intent)
+        world.db.clock.advance(23 * HOUR)
+        landed = RailAnswer(outcome=YES, code="00", rail_reference="123456789012")
+        said = await asyncio.gather(
+            asking.ask(world.db, rails, attempt.id),
+            landing.land(world.db, rails, attempt.id, landed),
+            return_exceptions=True,
+        )
+        now, [attempt] = await stands(world, intent)
+        reversed_ = "reverse" in rail.calls
+        assert (now.state is State.SUCCEEDED) is not reversed_, said
 
     async def test_a_reversal_that_comes_late_pays_its_payer(self, world) -> None:
         rail = Told(authorize=[ASK], status=[ASK], reverse=[ASK])

@@ -23,7 +23,7 @@ def tried(intent, payer, **changes) -> Attempt:
         "id": intent.id, "intent": intent.id, "number": 1, "amount": 15_000, "method": Method.UPI,
         "state": AttemptState.UNKNOWN, "hint": "as***@okbank", "code": "U30",
         "rail_reference": "7", "asked": 0, "next_check_at": None, "scope": str(payer.id),
-        "key": "k", "body": b"", "started_at": 1, "ended_at": None,
+        "key": "k", "verb": "", "body": b"", "started_at": 1, "ended_at": None,
     }  # fmt: skip
     return Attempt(**known | changes)
 

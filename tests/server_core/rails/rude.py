@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from server_core.rails.doors import DoorRail
+from server_core.rails.doors import DoorRail, txn_id
 from server_core.rails.model import RailAnswer, RailOrder, RailRefund
 
 AMOUNT = 15_000
@@ -55,7 +55,7 @@ def http(body: bytes, status: str = "200 OK", headers: str = "") -> bytes:
 
 def said(asked: Asked, ok: str, **other: object) -> bytes:
     plain: dict[str, object] = {
-        "txn_id": asked.body.get("txn_id", asked.id),
+        "txn_id": asked.body.get("txn_id", txn_id(ATTEMPT)),
         asked.name: asked.id,
         "code": ok,
         "rrn": "622415000001",
@@ -82,5 +82,5 @@ async def every_verb(rail: DoorRail) -> dict[str, RailAnswer]:
         "status": await rail.status(ATTEMPT),
         "reverse": await rail.reverse(ATTEMPT),
         "refund": await rail.refund(refund),
-        "refund_status": await rail.refund_status(OTHER, ATTEMPT),
+        "refund_status": await rail.refund_status(refund),
     }

@@ -197,7 +197,7 @@ async def test_refunds_are_of_what_was_captured_in_parts_and_each_once(rail: Car
     part = refund_of(asked, 4_000)
     for _ in range(2):
         assert (await rail.refund(part)).outcome is Outcome.SUCCEEDED
-    assert (await rail.refund_status(part.refund, asked.attempt)).outcome is Outcome.SUCCEEDED
+    assert (await rail.refund_status(part)).outcome is Outcome.SUCCEEDED
     assert (await rail.refund(refund_of(asked, 2_001))).outcome is Outcome.DECLINED
     assert (await rail.refund(refund_of(asked, 2_000))).outcome is Outcome.SUCCEEDED
     assert (await rail.refund(refund_of(asked, 1))).outcome is Outcome.DECLINED
@@ -211,7 +211,7 @@ async def test_of_what_never_came_nothing_is_captured_or_refunded(rail: CardRail
     refund = await rail.refund(refund_of(nothing, 1))
     assert (refund.outcome, refund.code) == (Outcome.DECLINED, "card.txn_not_found")
     assert (await rail.authorize(nothing)).outcome is Outcome.NOT_FOUND
-    missing = await rail.refund_status(_IDS.new(), nothing.attempt)
+    missing = await rail.refund_status(refund_of(nothing, 1))
     assert (missing.outcome, missing.code) == (Outcome.NOT_FOUND, "card.refund_not_found")
 
 

@@ -8,10 +8,19 @@ import pytest
 from server_core.rails.calls import RailSettings
 from server_core.rails.card import CardRail
 from server_core.rails.doors import DoorRail
-from server_core.rails.model import Outcome, Rail, RailAnswer
+from server_core.rails.model import Outcome, Rail, RailAnswer, RailRefund
 from server_core.rails.netbanking import NetbankingRail
 from server_core.rails.upi import UpiRail
-from tests.server_core.rails.rude import AMOUNT, Asked, answering, every_verb, http, said
+from tests.server_core.rails.rude import (
+    AMOUNT,
+    ATTEMPT,
+    OTHER,
+    Asked,
+    answering,
+    every_verb,
+    http,
+    said,
+)
 
 RAILS = {
     "upi": (UpiRail, "00"),
@@ -47,6 +56,17 @@ async def test_the_rude_server_can_speak_properly(name: str):
     }  # fmt: skip
     reversal = answers["reverse"]  # a debit that stands was not reversed
     assert (reversal.outcome, reversal.code) == (Outcome.UNKNOWN, RAILS[name][1])
+
+
+@EACH
+async def test_a_debit_of_another_amount_is_not_believed_when_asked_about(name: str):
+    refund = RailRefund(refund=OTHER, attempt=ATTEMPT, amount_minor=AMOUNT, currency="INR")
+    async with (
+        answering(lambda asked: http(said(asked, RAILS[name][1], amount_minor=1))) as url,
+        RAILS[name][0].connect(url) as rail,
+    ):
+        assert (await rail.status(ATTEMPT, AMOUNT)).outcome is Outcome.UNKNOWN
+        assert (await rail.refund_status(refund)).outcome is Outcome.UNKNOWN
 
 
 UNBELIEVABLE: dict[str, Callable[[Asked, str], bytes]] = {

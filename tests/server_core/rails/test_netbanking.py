@@ -152,7 +152,7 @@ async def test_what_was_paid_is_reversed_whole_or_refunded_in_parts(rail: Netban
         assert (await rail.refund(replace(part, refund=_IDS.new()))).outcome is Outcome.SUCCEEDED
     late = replace(part, refund=_IDS.new(), note="late")
     assert (await rail.refund(late)).outcome is Outcome.UNKNOWN
-    heard = [(await rail.refund_status(late.refund, asked.attempt)).outcome for _ in range(2)]
+    heard = [(await rail.refund_status(late)).outcome for _ in range(2)]
     assert heard == [Outcome.UNKNOWN, Outcome.SUCCEEDED]
     answer = await rail.reverse(asked.attempt)
     assert (answer.outcome, answer.code) == (Outcome.UNKNOWN, "bank.txn_refunded")

@@ -63,7 +63,7 @@ async def test_a_refund_has_an_id_and_a_reference_of_its_own(rail: UpiRail):
     assert (again.outcome, again.rail_reference) == (first.outcome, first.rail_reference)
     other = await rail.refund(replace(part, amount_minor=5_001))
     assert (other.outcome, other.code) == (Outcome.UNKNOWN, "upi.refund_conflict")
-    found = await rail.refund_status(part.refund, asked.attempt)
+    found = await rail.refund_status(part)
     assert (found.outcome, found.rail_reference) == (first.outcome, first.rail_reference)
 
 
@@ -116,7 +116,7 @@ async def test_each_note_that_steers(switch: str, note: str, first: Outcome, the
         asked = await paid(rail)
         refund = refund_of(asked, 1_000, note)
         assert (await rail.refund(refund)).outcome is first
-        heard = [(await rail.refund_status(refund.refund, asked.attempt)).outcome for _ in then]
+        heard = [(await rail.refund_status(refund)).outcome for _ in then]
         assert heard == then
 
 
@@ -126,7 +126,7 @@ async def test_a_refund_is_steered_by_the_admin(rail: UpiRail, switch: str):
     await rail.refund(refund)
     path = f"/upi/admin/refund/{txn_id(refund.refund)}"
     assert (await admin(switch, path, {"code": "Z9"})).status_code == 200
-    found = await rail.refund_status(refund.refund, asked.attempt)
+    found = await rail.refund_status(refund)
     assert (found.outcome, found.code) == (Outcome.DECLINED, "Z9")
     assert (await rail.reverse(asked.attempt)).outcome is Outcome.REVERSED  # nothing went back
 

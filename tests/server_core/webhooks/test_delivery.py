@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from devices.clock import SystemClock
 from devices.entropy import SystemEntropy
 from server_core.ids import parse, public
-from server_core.webhooks import messages, reading, service, signing, store
+from server_core.webhooks import messages, reading, service, settling, signing, store
 from server_core.webhooks.fanning import fan_out
 from server_core.webhooks.model import (
     DEADLINE_S,
@@ -574,3 +574,42 @@ async def test_one_deadline_holds_for_connecting_and_reading(
 def test_the_deadline_is_the_specification_s() -> None:
     assert DEADLINE_S == 15
     assert inspect.signature(Sender).parameters["deadline_s"].default == DEADLINE_S
+
+
+async def test_slow_endpoints_leave_half_of_the_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They answer well, just inside the deadline: once known, they do not hold up a quick one."""
+    monkeypatch.setattr(settling, "SLOW_MS", 100)
+
+    async def slow(got: object, writer: object) -> bytes:  # noqa: ARG001 - a receiver
+        await SystemClock().sleep(0.2)
+        world.clock.advance(200)
+        return behave.OK
+
+    for n in range(6):
+        world.receiver.paths[f"/slow{n}"] = slow
+        await world.endpoint(f"/slow{n}")
+    await world.pay()
+    while await fan_out(world.db):
+        pass
+    courier = world.another(each=2, in_all=4)
+    while not all(world.receiver.at(f"/slow{n}") for n in range(6)):
+        await courier.tick()
+        await SystemClock().sleep(0.02)
+    await courier.idle()  # now all six are known to be slow
+    quick = await world.endpoint("/quick", party=world.other)
+    for _ in range(8):
+        await world.pay()
+    for _ in range(8):
+        await world.pay(payee=world.other)
+    while await fan_out(world.db):
+        pass
+    before = sum(len(world.receiver.at(f"/slow{n}")) for n in range(6))
+    while len(world.receiver.at("/quick")) < 8:
+        await courier.tick()
+        await SystemClock().sleep(0.01)
+    slow_ones = sum(len(world.receiver.at(f"/slow{n}")) for n in range(6)) - before
+    assert slow_ones < 24  # of 48: with the whole room theirs, all would have gone before
+    assert set(await world.states(quick.endpoint)) <= {"delivered", "pending"}
+    await courier.close(patience_s=1)

@@ -2,14 +2,15 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from devices.clock import SystemClock
 from devices.entropy import SeededEntropy
-from server_core.webhooks.model import IN_ALL, PER_ENDPOINT
-from server_core.webhooks.sending import Sender
+from server_core.webhooks.model import IN_ALL, PER_ENDPOINT, Failure
+from server_core.webhooks.sending import MAX_READ, Sender
 
 DEADLINE_S = 0.1
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -62,6 +63,35 @@ async def test_a_name_that_resolves_at_the_last_moment_uses_nothing_up(listening
         assert {one.status for one in heard} == {200}
     await clock.sleep(0.2)
     assert open_files() - before <= 10
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        b"HTTP/1.1 103 \r\n\r\n" * 1000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20_000,
+    ],
+)
+async def test_an_answer_of_heads_and_frames_is_cut_off(flood: bytes) -> None:
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        with suppress(OSError):
+            while sent < 200 * MAX_READ:
+                writer.write(flood)
+                await writer.drain()
+                sent += len(flood)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Sender(SystemClock(), allow_private=True, deadline_s=5) as sender:
+        heard = await sender.post(f"http://127.0.0.1:{port}/", b"x", [])
+    assert heard.failure is not Failure.TIMEOUT
+    assert sent < 200 * MAX_READ
+    server.close()
 
 
 async def test_what_is_kept_is_bounded_and_used_again(listening: int) -> None:

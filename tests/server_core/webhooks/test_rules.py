@@ -70,8 +70,10 @@ def test_the_tenth_failure_is_the_last() -> None:
     ("since", "given_up"), [(None, False), (1, False), (0, True), (-HOUR, True)]
 )
 def test_an_endpoint_is_given_up_by_time(since: int | None, given_up: bool) -> None:
-    made = settle(heard(500), failing_since=since, now_ms=120 * HOUR)
+    made = settle(heard(500), tries=4, failing_since=since, now_ms=120 * HOUR)
     assert made.disable == (Reason.FAILING if given_up else None)
+    hiccup = settle(heard(500), tries=3, failing_since=since, now_ms=120 * HOUR)
+    assert hiccup.disable is None
     assert settle(heard(200), failing_since=since, now_ms=120 * HOUR).disable is None
 
 
@@ -95,6 +97,7 @@ def test_retry_after_is_clamped(number: int, asked: int) -> None:
         ("120", 120), ("0", 0), (" 7 ", 7), ("Thu, 01 Jan 1970 00:01:00 GMT", 60),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0), ("-5", None), ("1.5", None), ("soon", None),
         ("", None), ("9" * 70, None), ("\u0661", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
     ],
 )  # fmt: skip
 def test_retry_after_is_read(text: str, seconds: int | None) -> None:

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 ROLE = "hundi_app"
-OPEN = sa.text("state IN ('sent', 'requires_action', 'unknown')")
+OPEN = sa.text("state IN ('sent', 'requires_action', 'unknown', 'reversing')")
 
 
 def upgrade() -> None:
@@ -52,17 +52,21 @@ def _attempts() -> None:
     for name in ("rail", "route", "hint", "debit"):
         op.add_column("attempt", sa.Column(name, sa.Text(), nullable=True))
     op.add_column("attempt", sa.Column("final", sa.Boolean(), nullable=True))
+    op.add_column("attempt", sa.Column("verb", sa.Text(), nullable=True))
     op.add_column("attempt", sa.Column("body", sa.LargeBinary(), nullable=True))
     op.execute(
         "UPDATE attempt a SET final = true, rail = CASE method WHEN 'upi' THEN 'upi' END,"
         " hint = left(payer_vpa, least(2, position('@' IN payer_vpa) - 2)) || '***@'"
-        " || split_part(payer_vpa, '@', 2), body = COALESCE("
-        "  (SELECT k.body FROM idempotency k WHERE k.scope = a.scope AND k.key = a.key), '')"
+        " || split_part(payer_vpa, '@', 2), body = '', verb = 'payment.confirm'"
+    )
+    op.execute(
+        "UPDATE attempt a SET body = k.body, verb = k.verb FROM idempotency k"
+        " WHERE k.scope = a.scope AND k.key = a.key"
     )
     op.alter_column("attempt", "final", nullable=False)
+    op.alter_column("attempt", "verb", nullable=False)
     op.alter_column("attempt", "body", nullable=False)
     op.drop_column("attempt", "payer_vpa")
     op.drop_index("attempt_open", "attempt")
     op.drop_index("attempt_key", "attempt")
     op.create_index("attempt_open", "attempt", ["intent"], unique=True, postgresql_where=OPEN)
-    op.create_index("attempt_key", "attempt", ["scope", "key"], postgresql_where=OPEN)
