@@ -582,7 +582,7 @@ async def test_slow_endpoints_leave_half_of_the_room(
     """They answer well, just inside the deadline: once known, they do not hold up a quick one."""
     monkeypatch.setattr(settling, "SLOW_MS", 100)
 
-    async def slow(got: object, writer: object) -> bytes:  # noqa: ARG001 - a receiver
+    async def slow(got: object, writer: object) -> bytes:
         await SystemClock().sleep(0.2)
         world.clock.advance(200)
         return behave.OK
