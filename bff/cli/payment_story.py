@@ -16,7 +16,7 @@ from server_core.payments.model import Attempt, State
 _SENTENCES: Final[dict[str, str]] = {
     "payment.created": "asked for",
     "payment.processing": "sent to the rail; the money is set aside until it answers",
-    "payment.requires_action": "the payer must act: {action}",
+    "payment.requires_action": "the payer must act",
     "payment.rerouted": "the rail was not reached, nothing was debited: the next one is tried",
     "payment.authorized": "set aside, to be captured later",
     "payment.capturing": "a capture is asked for",
@@ -55,7 +55,8 @@ _WHY: Final = {
 def summary(facts: Facts) -> list[str]:
     """The payment as it stands, in a few lines."""
     intent = facts.intent
-    payer = facts.names.get(intent.payer, "?") if intent.payer else "nobody known yet"
+    unknown = "somebody's own UPI app" if intent.captured else "nobody known yet"
+    payer = facts.names.get(intent.payer, "?") if intent.payer else unknown
     lines = [
         f"{public('pay', intent.id)}  {_money(facts, intent.amount)}  {intent.state}",
         f"  {payer} pays {facts.names.get(intent.payee, '?')}, captured {intent.capture_method}",
@@ -105,7 +106,7 @@ def _told(facts: Facts) -> Iterator[tuple[int, int, str]]:
         yield (
             event.recorded_at,
             0,
-            text.format(action=facts.intent.action or "") + _by(facts, event),
+            text + _by(facts, event),
         )
 
 

@@ -3,19 +3,23 @@
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
 import click
+import httpx
 from rich.console import Console
 from rich.panel import Panel
 
 from bff.cli.operator import OPERATOR
 from bff.cli.population import settle_in
 from bff.cli.processes import Processes, call, environment_of
+from devices.entropy import SystemEntropy
 from server_core.app import open_core
 from server_core.ids import public
+from server_core.rails.callbacks import MIN_KEY
 from server_core.settings import Settings
 from server_core.terminals import service as terminals
 
@@ -28,19 +32,22 @@ def run() -> None:
     stopped = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    environment = environment_of(settings)
+    key = settings.home / "callbacks.key"
+    environment = {**environment_of(settings), "HUNDI_CALLBACK_KEY": str(key)}
     shop_home = settings.home / "shop"
     with Processes(settings.home, environment) as programs:
         with console.status("starting the upi-core sandbox"):
-            state = str(settings.home / "upi.db")
+            _make_key(key)
             programs.start(
-                "upi-core", "hundi", "sandbox", "--port", _port(settings.upi_url), "--state", state
-            )
+                "upi-core", "hundi", "sandbox", "--port", _port(settings.upi_url),
+                "--state", str(settings.home / "upi.db"), "--callback-key", str(key),
+            )  # fmt: skip
             programs.wait_until_ready("upi-core", f"{settings.upi_url}/health")
         with console.status("starting PostgreSQL, the server and its workers"):
             programs.start("server", "hundi", "serve")
             address = f"http://{settings.host}:{settings.port}"
             programs.wait_until_ready("server", f"{address}/health/ready")
+            _have_told(settings.upi_url, f"{address}/rails/callbacks")
         with console.status("letting people in and pairing the shop's terminal"):
             shop = asyncio.run(_populate(settings, shop_home))
             if shop is not None:
@@ -66,6 +73,21 @@ async def _populate(settings: Settings, shop_home: Path) -> str | None:
             return await terminals.pair(
                 work, core.entropy, core.trust, OPERATOR, merchant=people["Chai Point"].id
             )
+
+
+def _make_key(path: Path) -> None:
+    """What upi-core signs its callbacks with and the server checks them by; made once."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(SystemEntropy().bytes(MIN_KEY))
+
+
+def _have_told(upi_url: str, callbacks: str) -> None:
+    """Have upi-core tell each outcome at once; it tells this machine alone, and nobody else."""
+    with suppress(httpx.HTTPError):  # without it outcomes are asked for, a little later
+        httpx.post(f"{upi_url}/upi/admin/behaviour", json={"callback_url": callbacks}, timeout=5)
 
 
 def _port(url: str) -> str:

@@ -73,7 +73,9 @@ def running(tmp_path_factory: pytest.TempPathFactory):
     assert not (data / "postmaster.pid").exists(), "the last one out stops PostgreSQL"
 
 
-@pytest.mark.parametrize("script", ["first-payment.sh", "first-offline-payment.sh"])
+@pytest.mark.parametrize(
+    "script", ["first-payment.sh", "first-offline-payment.sh", "pay-by-link.sh"]
+)
 def test_the_readmes_scripts_pay(running: dict[str, str], script: str) -> None:
     done = subprocess.run(
         ["bash", f"docs/examples/{script}"],
