@@ -140,7 +140,7 @@ def test_make_has_every_target_that_is_named() -> None:
 
 
 def test_every_shell_block_can_be_read_by_bash() -> None:
-    assert len(SCRIPTS) == 2
+    assert len(SCRIPTS) == 3
     blocks = [block for path in PAGES for block in bash_of(path.read_text())]
     for text in (*blocks, *(path.read_text() for path in SCRIPTS)):
         done = subprocess.run(
