@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
+from bench import cpu
 from bench import payments_floor as floor
 from bench.cluster import cluster, database
 from bench.figures import Figure, percentile, report
@@ -106,6 +107,8 @@ async def measure(url: str, seconds: float = SECONDS, parties: int = PARTIES) ->
     async with database(url) as db:
         rate = (await engine(db, confirms(engine_town, warm, "warm"))).rate
         waiting = await intents(db, engine_town, int(1.5 * rate * seconds) + CALLERS, "bench")
+        gc.collect()
+        gc.freeze()  # a server holds no list of all that will ever be paid
         for kind, todo in (
             ("Confirm", confirms(engine_town, waiting, "confirm")),
             ("Pay", pays(engine_town, 10**9, "pay")),
@@ -125,13 +128,18 @@ async def _beside(
     await floor.play(db, warm)
     half, count = len(scripts) // 2, count - sum(map(floor.size, warm))
     took = await floor.play(db, scripts[:half])
+    server = await cpu.postmaster(db)
+    before = cpu.spent_s(server)
     run = await engine(db, todo, seconds)
+    postgres = cpu.spent_s(server) - before
     took += await floor.play(db, scripts[half:])
     beside = count / took
     print(
-        f"  {kind}: {run.rate:,.0f}/s for {run.seconds:.1f} s, {run.busy / run.count * 1e6:.0f} µs of"
-        f" this process each ({run.busy / run.seconds:.0%} of a core); floor {beside:,.0f}/s of"
-        f" {count:,} in {len(scripts)} commits, load {os.getloadavg()[0]:.1f}"
+        f"  {kind}: {run.rate:,.0f}/s for {run.seconds:.1f} s, CPU of each:"
+        f" {run.busy / run.count * 1e6:.0f} µs here, {postgres / run.count * 1e6:.0f} µs in PostgreSQL;"
+        f" floor {beside:,.0f}/s of {count:,} in {len(scripts)} commits,"
+        f" load {os.getloadavg()[0]:.1f}",
+        flush=True,
     )
     return [
         Figure(
