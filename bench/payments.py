@@ -1,6 +1,6 @@
 """Payments a second over `book` by the group-committed service, beside the floor of the same rows.
 
-`python -m bench.payments_profile` says where the rest goes.
+`python -m bench.payments_run --profile` says where the rest goes.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ CALLERS = 1_000
 PARTIES = 10_000
 NO_RAILS = Rails(by_name={})
 FLOOR_A_SECOND = 1_000
-"""Payments on the floor's tape, for each second of the engine's: half before it, half after."""
+"""Payments on the floor's tape, for each second of the engine's: a third before it, two after."""
 
 
 class Run(NamedTuple):
@@ -81,7 +81,7 @@ async def engine(db: Database, todo: Iterator[Confirm | Pay], seconds: float | N
 async def taped(url: str, here: Town, ids: list[Any], count: int) -> dict[str, list[floor.Script]]:
     """The statements of `count` payments of each kind, from a copy of the database."""
     scripts = {}
-    async with floor.copied(url) as copy:
+    async with floor.copied(url, "taped") as copy:
         for kind, todo in (
             ("Confirm", confirms(here, ids, "confirm")),
             ("Pay", pays(here, count, "pay")),
@@ -97,47 +97,53 @@ async def taped(url: str, here: Town, ids: list[Any], count: int) -> dict[str, l
 
 async def measure(url: str, seconds: float = SECONDS, parties: int = PARTIES) -> list[Figure]:
     """Confirm of existing intents and Pay, each sustained, between two halves of its floor."""
-    count = max(4 * CALLERS, int(FLOOR_A_SECOND * seconds))
+    count = max(8 * CALLERS, int(FLOOR_A_SECOND * seconds))
     async with database(url) as db:
-        engine_town, floor_town = await town(db, parties, parties), await town(db, parties, parties)
-        ids = await intents(db, floor_town, count, "floor")
-        warm = await intents(db, engine_town, max(CALLERS, int(600 * seconds)), "warm")
-    scripts = await taped(url, floor_town, ids, count)
+        here = await town(db, parties, parties)
+        ids = await intents(db, here, count, "floor")
+        warm = await intents(db, here, max(CALLERS, int(600 * seconds)), "warm")
+    scripts = await taped(url, here, ids, count)
     figures = []
-    async with database(url) as db:
-        rate = (await engine(db, confirms(engine_town, warm, "warm"))).rate
-        waiting = await intents(db, engine_town, int(1.5 * rate * seconds) + CALLERS, "bench")
+    async with (
+        floor.copied(url, "played") as copy,
+        database(copy) as played,
+        database(url) as db,
+    ):
+        rate = (await engine(db, confirms(here, warm, "warm"))).rate
+        waiting = await intents(db, here, int(1.5 * rate * seconds) + CALLERS, "bench")
         gc.collect()
         gc.freeze()  # a server holds no list of all that will ever be paid
         for kind, todo in (
-            ("Confirm", confirms(engine_town, waiting, "confirm")),
-            ("Pay", pays(engine_town, 10**9, "pay")),
+            ("Confirm", confirms(here, waiting, "confirm")),
+            ("Pay", pays(here, 10**9, "pay")),
         ):
-            figures += await _beside(db, kind, todo, scripts[kind], count, seconds)
+            figures += await _beside(db, played, kind, todo, scripts[kind], seconds)
         async with db.snapshot() as reader:
             if wrong := [one for one in await audit.findings(reader) if one.fatal]:
                 raise RuntimeError(f"the books are wrong: {wrong}")
+    gc.unfreeze()
     return figures
 
 
 async def _beside(
-    db: Database, kind: str, todo: Iterator[Confirm | Pay], scripts: list[floor.Script],
-    count: int, seconds: float,
+    db: Database, played: Database, kind: str, todo: Iterator[Confirm | Pay], scripts: list[floor.Script],
+    seconds: float,
 ) -> list[Figure]:  # fmt: skip
-    warm, scripts = scripts[:2], scripts[2:]
-    await floor.play(db, warm)
-    half, count = len(scripts) // 2, count - sum(map(floor.size, warm))
-    took = await floor.play(db, scripts[:half])
+    warm, third = 2, (len(scripts) - 2) // 3
+    early, late, bare = (scripts[warm + third * part :][:third] for part in range(3))
+    await floor.play(played, scripts[:warm])
+    took = await floor.play(played, early)
     server = await cpu.postmaster(db)
     before = cpu.spent_s(server)
     run = await engine(db, todo, seconds)
     postgres = cpu.spent_s(server) - before
-    took += await floor.play(db, scripts[half:])
-    beside = count / took
+    took += await floor.play(played, late)
+    beside = sum(map(floor.size, (*early, *late))) / took
+    written = sum(map(floor.size, bare)) / await floor.play(played, bare, only_writes=True)
     print(
         f"  {kind}: {run.rate:,.0f}/s for {run.seconds:.1f} s, CPU of each:"
         f" {run.busy / run.count * 1e6:.0f} µs here, {postgres / run.count * 1e6:.0f} µs in PostgreSQL;"
-        f" floor {beside:,.0f}/s of {count:,} in {len(scripts)} commits,"
+        f" floor {beside:,.0f}/s, {written:,.0f}/s when it only writes, {2 * third} and {third} commits,"
         f" load {os.getloadavg()[0]:.1f}",
         flush=True,
     )
@@ -148,9 +154,17 @@ async def _beside(
             n=run.count, goal="≥ 0.5 of the floor", holds=run.rate >= 0.5 * beside,
         ),
         Figure(
+            name="  the floor without its reads and locks", value=written, unit="payments/s",
+            n=sum(map(floor.size, bare)), baseline=beside, ratio=written / beside,
+        ),
+        Figure(
             name="  beside what is aimed at", value=run.rate, unit="payments/s",
             n=run.count, goal="10,000 payments/s", holds=run.rate >= 10_000, required=False,
         ),
+        Figure(name="  CPU of each: this process", value=run.busy / run.count * 1e6, unit="µs",
+               n=run.count),
+        Figure(name="  CPU of each: PostgreSQL", value=postgres / run.count * 1e6, unit="µs",
+               n=run.count),
         Figure(name="  wait of one caller, p95", value=percentile(run.waits, 0.95), unit="ms",
                n=run.count),
     ]  # fmt: skip

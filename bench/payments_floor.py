@@ -1,7 +1,7 @@
 """The floor of the engine: its own statements with their values, sent again with nothing decided.
 
-A batch's statements are taped while the engine works on a copy of the database; the tape is then
-played on the database that the copy was made of. So the rows, the statements, the batches and the
+A batch's statements are taped while the engine works on one copy of the database; the tape is then
+played on another copy, beside the engine's own run. So the rows, the statements, the batches and the
 commits are the engine's, and what is missing is only what Python does between them.
 """
 
@@ -123,12 +123,12 @@ async def _send(work: Work, *, script: Script, only_writes: bool) -> None:
 
 
 @asynccontextmanager
-async def copied(url: str) -> AsyncIterator[str]:
+async def copied(url: str, name: str) -> AsyncIterator[str]:
     """The address of a copy of the database `hundi`, which nobody may be connected to."""
     owner = await asyncpg.connect(url.replace("/hundi?", "/postgres?"))
     try:
-        await owner.execute("CREATE DATABASE copy TEMPLATE hundi STRATEGY file_copy")
-        yield url.replace("/hundi?", "/copy?")
-        await owner.execute("DROP DATABASE copy WITH (FORCE)")
+        await owner.execute(f"CREATE DATABASE {name} TEMPLATE hundi STRATEGY file_copy")
+        yield url.replace("/hundi?", f"/{name}?")
+        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await owner.close()

@@ -1,6 +1,6 @@
 """Where a payment's time goes: each statement's wait, and this process's own time by function.
 
-`python -m bench.payments_profile`; SECONDS (10 unless set) for each of Confirm and Pay.
+`python -m bench.payments_run --profile`; SECONDS (10 unless set) for each of Confirm and Pay.
 """
 
 import os

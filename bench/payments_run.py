@@ -1,6 +1,7 @@
 """`make bench-payments`: payments in one run on one machine; exit 1 when a required goal is missed.
 
 SECONDS (60 unless set) is how long the engine, the UPI path and the faults are each kept busy.
+`--profile` shows where a payment's time goes instead.
 """
 
 import logging
@@ -11,7 +12,14 @@ from dataclasses import replace
 import structlog
 import uvloop
 
-from bench import graphql, payments, payments_faults, payments_refunds, payments_upi
+from bench import (
+    graphql,
+    payments,
+    payments_faults,
+    payments_profile,
+    payments_refunds,
+    payments_upi,
+)
 from bench.cluster import cluster
 from bench.figures import Figure, report
 from bench.ledger import version
@@ -54,6 +62,9 @@ async def engine_and_rails(found: list[Figure]) -> None:
 
 def main() -> bool:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if "--profile" in sys.argv:
+        uvloop.run(payments_profile.main())
+        return True
     print(f"load before: {os.getloadavg()}")
     found: list[Figure] = []
     uvloop.run(engine_and_rails(found))
