@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help setup run test lint types imports tests coverage demo bench sim sim-mutants lock clean
+.PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments sim sim-mutants lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -58,6 +58,9 @@ bench: setup  ## the figures, each against a baseline of the same run
 
 bench-ledger: setup  ## every figure of the ledger, its log and its webhooks; STORED=200000 for a quick one
 	@$(BIN)/python -m bench.ledger_run
+
+bench-payments: setup  ## every figure of payments: engine, GraphQL, UPI, refunds, faults; SECONDS=5 for a quick one
+	@$(BIN)/python -m bench.payments_run
 
 SEEDS ?= 500
 

@@ -19,6 +19,7 @@ from server_core.db import embedded
 
 N = 4_000
 ROUNDS = 2
+ROOT = Path(__file__).parents[1]
 _SHAPE = (
     "{ payment { id state purpose amount { minor currency exponent } }"
     " userErrors { __typename code message field } }"
@@ -63,7 +64,7 @@ async def drive(
 
 async def measure(port: int, tokens: list[str], ids: list[str]) -> list[Figure]:
     await drive(port, tokens, bodies("constant", ids[:500], "w"), 16)  # warm
-    figures = []
+    found = []
     share = len(ids) // (2 * ROUNDS)
     for turn, clients in enumerate((16, 64)):
         constant: list[float] = []
@@ -79,7 +80,7 @@ async def measure(port: int, tokens: list[str], ids: list[str]) -> list[Figure]:
             confirm.append(rate)
             waits += lap_waits
         value, baseline = sum(confirm) / ROUNDS, sum(constant) / ROUNDS
-        figures += [
+        found += [
             Figure(
                 name=f"confirm over book, {clients} clients",
                 value=value, unit="requests/s", baseline=baseline, ratio=value / baseline,
@@ -92,28 +93,34 @@ async def measure(port: int, tokens: list[str], ids: list[str]) -> list[Figure]:
                 value=percentile(waits, 0.95), unit="ms", n=len(waits),
             ),
         ]  # fmt: skip
-    return figures
+    return found
 
 
-def main() -> bool:
+def figures(count: int = N) -> list[Figure]:
+    """The rows of this bench over `count` intents, from a server of its own."""
     home = Path(tempfile.mkdtemp(prefix="hundi-bench-"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bench.graphql_server", str(home), str(port), str(N)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.graphql_server", str(home), str(port), str(count)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         if server.stdout is None or server.stdout.readline() != "ready\n":
             raise RuntimeError("the server did not start")
         load = json.loads((home / "load.json").read_text())
         wait_for(port)
-        figures = uvloop.run(measure(port, load["tokens"], load["ids"]))
+        return uvloop.run(measure(port, load["tokens"], load["ids"]))
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)
+        if server.stdout is not None:
+            server.stdout.close()
         embedded.join(home).release()  # it may have been killed before it could stop PostgreSQL
         shutil.rmtree(home, ignore_errors=True)
-    return report("graphql", figures)
+
+
+def main() -> bool:
+    return report("graphql", figures())
 
 
 def wait_for(port: int) -> None:

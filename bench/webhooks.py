@@ -41,7 +41,9 @@ OPERATOR = Actor(party=None, role=Role.OPERATOR)
 
 
 async def receive() -> None:
-    """The receiver: answers 200 at once, and prints how long ago each event was committed."""
+    """The receiver: answers 200 at once, and prints of each event how long ago it was committed,
+    what it is about, and when it came (Unix µs).
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -53,7 +55,7 @@ async def receive() -> None:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                 said = msgspec.json.decode(body)
                 emitted = int(said["data"].get("amount", "0"))
-                print(said["id"], now_us - emitted, flush=True)
+                print(said["id"], now_us - emitted, said.get("subject", "-"), now_us, flush=True)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
