@@ -1,6 +1,7 @@
 """`hundi serve` and `hundi work`: the server and its workers, together or apart."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -51,8 +52,19 @@ def _settings(allow_private_webhooks: bool) -> Settings:
     return replace(found, allow_private_webhooks=True) if allow_private_webhooks else found
 
 
+def _spare_the_collector() -> None:
+    """What was made at the start stays: it is not walked again; what commands make dies by itself.
+
+    With the collector's own thresholds a fifth of a payment's CPU went into finding nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
 async def _serve(settings: Settings, *, with_workers: bool) -> None:
     async with open_core(settings) as core:
+        _spare_the_collector()
         config = uvicorn.Config(
             create_app(core),
             host=settings.host,

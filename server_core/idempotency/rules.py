@@ -35,7 +35,7 @@ def check_key(key: object, *, field: str = "idempotencyKey") -> str:
     if (
         not isinstance(key, str)
         or len(key) > MAX_KEY
-        or not all("\x21" <= letter <= "\x7e" for letter in key)
+        or not (key.isascii() and key.isprintable() and " " not in key)
     ):
         raise invalid(
             "idempotency.key_malformed",

@@ -29,7 +29,8 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
             break
         fresh |= await store.insert(work, [claims[first[key]] for key in missing])
         # A key that was there may be released or reaped while we wait for it: then it is free.
-        stored |= await store.lock(work, [key for key in missing if key not in fresh])
+        taken = [key for key in missing if key not in fresh]
+        stored |= await store.lock(work, taken) if taken else {}
     else:
         raise unavailable("db.contended", "too many at once: repeat with the same key")
     found: list[Found] = []
