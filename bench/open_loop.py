@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -20,9 +19,8 @@ import httpx
 
 from devices.clock import SystemClock
 from devices.entropy import SeededEntropy, SystemEntropy
-from server_core.db.batch import Batch
 from server_core.db.work import Database
-from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 from server_core.rails.model import RailAnswer, RailOrder
 from server_core.rails.upi import UpiRail
@@ -111,7 +109,7 @@ async def connected(
             pace=pace,
             entropy=SystemEntropy(),
         )
-        queue: Confirmations = Batch(db, partial(confirm_many, rails=rails), keys=rows_of)
+        queue = Confirmations(db, rails)
         try:
             yield rails, queue, switches
         finally:

@@ -8,7 +8,6 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from functools import partial
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
@@ -19,12 +18,14 @@ from bench import payments_floor as floor
 from bench.cluster import cluster, database
 from bench.figures import Figure, percentile, report
 from bench.payments_stage import Town, confirms, intents, pays, town
+from bff.cli.serve import spare_the_collector
 from server_core.db.batch import Batch
 from server_core.db.work import Database
 from server_core.ledger import audit
 from server_core.payments import commands
-from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.payments.confirming import Confirmed
 from server_core.payments.model import Confirm, Pay, State
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 
 SECONDS = float(os.environ.get("SECONDS", "60"))
@@ -49,7 +50,10 @@ class Run(NamedTuple):
 
 
 async def drive(
-    db: Database, queue: Confirmations, todo: Iterator[Confirm | Pay], seconds: float | None = None
+    db: Database,
+    queue: Confirmations | Batch[Confirm | Pay, Confirmed],
+    todo: Iterator[Confirm | Pay],
+    seconds: float | None = None,
 ) -> Run:
     """CALLERS at once, each the next command as soon as its last is answered; all must succeed."""
     waits: list[float] = []
@@ -71,7 +75,7 @@ async def drive(
 
 
 async def engine(db: Database, todo: Iterator[Confirm | Pay], seconds: float | None = None) -> Run:
-    queue: Confirmations = Batch(db, partial(confirm_many, rails=NO_RAILS), keys=rows_of)
+    queue = Confirmations(db, NO_RAILS)
     try:
         return await drive(db, queue, todo, seconds)
     finally:
@@ -111,8 +115,7 @@ async def measure(url: str, seconds: float = SECONDS, parties: int = PARTIES) ->
     ):
         rate = (await engine(db, confirms(here, warm, "warm"))).rate
         waiting = await intents(db, here, int(1.5 * rate * seconds) + CALLERS, "bench")
-        gc.collect()
-        gc.freeze()  # a server holds no list of all that will ever be paid
+        spare_the_collector()  # as `hundi serve` does: it holds no list of all that will be paid
         for kind, todo in (
             ("Confirm", confirms(here, waiting, "confirm")),
             ("Pay", pays(here, 10**9, "pay")),

@@ -20,8 +20,8 @@ from server_core.app import Job
 from server_core.db.work import Database
 from server_core.errors import DomainError
 from server_core.payments import jobs, service
-from server_core.payments.confirming import Confirmations
 from server_core.payments.model import Confirm, Method
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 
 RATE = 100

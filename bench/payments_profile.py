@@ -16,7 +16,8 @@ from bench.payments_stage import confirms, intents, pays, town
 from bench.sampling import sampled
 from server_core.db.batch import Batch
 from server_core.db.work import Work
-from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.payments.confirming import Confirmed, confirm_many, rows_of
+from server_core.payments.model import Confirm, Pay
 
 SECONDS = float(os.environ.get("SECONDS", "10"))
 
@@ -69,7 +70,7 @@ async def profile(url: str, seconds: float = SECONDS, parties: int = PARTIES) ->
                 finally:
                     spent["confirm_many, whole"] += perf_counter() - began
 
-            queue: Confirmations = Batch(db, run, keys=rows_of)
+            queue: Batch[Confirm | Pay, Confirmed] = Batch(db, run, keys=rows_of)
             with sampled() as samples:
                 found = await drive(db, queue, todo, seconds)
             await queue.close()

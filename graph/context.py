@@ -16,8 +16,8 @@ from server_core.events.bus import InProcessBus
 from server_core.parties import service as parties
 from server_core.parties.model import Party
 from server_core.payments import service as payments
-from server_core.payments.confirming import Confirmations
 from server_core.payments.model import Attempt
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 from server_core.refunds import service as refunds
 from server_core.refunds.model import Refund

@@ -15,7 +15,6 @@ from devices.entropy import Entropy, SystemEntropy
 from devices.keystore import fields
 from devices.keystore.fields import FieldKeys
 from server_core.db import embedded, migrate
-from server_core.db.batch import Batch
 from server_core.db.work import Database
 from server_core.events import cursors, inbox, remotes, tail
 from server_core.events import store as event_store
@@ -34,7 +33,7 @@ from server_core.parties import store as party_store
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments import store as payment_store
-from server_core.payments.confirming import Confirmations, confirm_many, rows_of
+from server_core.payments.queues import Confirmations
 from server_core.rails import store as rail_store
 from server_core.rails.card import CardRail
 from server_core.rails.connected import Rails
@@ -209,7 +208,7 @@ async def open_core(
                     revision=revision,
                     bus=InProcessBus(),
                     rails=rails,
-                    confirmations=Batch(db, partial(confirm_many, rails=rails), keys=rows_of),
+                    confirmations=Confirmations(db, rails),
                     trust=trust.load(
                         settings.home / "keys",
                         entropy=entropy,

@@ -52,7 +52,7 @@ def _settings(allow_private_webhooks: bool) -> Settings:
     return replace(found, allow_private_webhooks=True) if allow_private_webhooks else found
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """What was made at the start stays: it is not walked again; what commands make dies by itself.
 
     With the collector's own thresholds a fifth of a payment's CPU went into finding nothing.
@@ -64,7 +64,7 @@ def _spare_the_collector() -> None:
 
 async def _serve(settings: Settings, *, with_workers: bool) -> None:
     async with open_core(settings) as core:
-        _spare_the_collector()
+        spare_the_collector()
         config = uvicorn.Config(
             create_app(core),
             host=settings.host,

@@ -16,7 +16,8 @@ from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Rep
 from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.payments import answers, asking, capturing, landing, rules, store
-from server_core.payments.confirming import Busy, Confirmations, Confirmed, Sent, confirm_many
+from server_core.payments.confirming import Busy, Confirmed, Sent, confirm_many
+from server_core.payments.landing import Landing
 from server_core.payments.model import (
     Attempt,
     Cancel,
@@ -27,6 +28,7 @@ from server_core.payments.model import (
     Pay,
     State,
 )
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 
 
@@ -81,12 +83,22 @@ async def confirm(
         if isinstance(outcome, Answer):
             return outcome
         if isinstance(outcome, Sent):
-            return Answer(value=await landing.pay(db, rails, outcome))
+            return Answer(value=await _sent(queue, rails, outcome))
         if outcome.attempt is not None:
             return Answer(value=await asking.ask(db, rails, outcome.attempt))
         found = await waiting.first_answer(db, claim, began)
         if found is not None:
             return _told(answers.replayed(found.answer))
+
+
+async def _sent(queue: Confirmations, rails: Rails, sent: Sent) -> Intent:
+    """Call the rail, then the next one for as long as none was reached; land what it answered."""
+    while True:  # each round has tried one rail more
+        answer = await rails.authorize(sent.attempt.rail or "", sent.ask.bank, sent.order)
+        landed = await queue.land(Landing(attempt=sent.attempt.id, answer=answer, sent=sent))
+        if landed.next is None:
+            return landing.told(landed)
+        sent = landed.next
 
 
 async def dry_run(db: Database, rails: Rails, command: Confirm) -> Intent:

@@ -6,7 +6,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from server_core.actor import Actor
-from server_core.db.batch import Batch
 from server_core.db.work import Work
 from server_core.errors import DomainError
 from server_core.idempotency import rules as keys
@@ -68,14 +67,17 @@ class Busy:
 
 
 Confirmed = Answer[Intent] | Sent | Busy
-Confirmations = Batch[Confirm | Pay, Confirmed]
 
 
-def rows_of(command: Confirm | Pay) -> tuple[UUID | None, ...]:
-    """Whose rows a command locks, for the lanes of its queue: its intent's and its payer's."""
+def rows_of(command: Confirm | Pay) -> tuple[UUID | Method | None, ...]:
+    """Whose rows a command locks, for the lanes of its queue.
+
+    Its intent's and its payer's, and over a rail those of what the rail owes us.
+    """
+    rail = () if command.method is Method.BOOK else (command.method,)
     if isinstance(command, Confirm):
-        return command.intent, command.actor.party
-    return (command.actor.party,)
+        return command.intent, command.actor.party, *rail
+    return command.actor.party, *rail
 
 
 async def confirm_many(

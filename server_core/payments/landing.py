@@ -1,5 +1,6 @@
 """Transaction 2: bring an attempt to what its rail answered, over the next rail if it never left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -42,17 +43,13 @@ class Landed:
     next: Sent | None = None
 
 
-async def pay(db: Database, rails: Rails, sent: Sent) -> Intent:
-    """Call the rail, then the next one for as long as none was reached; land what it answered.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """What a rail answered of an attempt; `sent` is the request that still waits for it."""
 
-    Raises payments.declined, payments.rail_unavailable when the payer must choose again.
-    """
-    while True:  # each round has tried one rail more
-        answer = await rails.authorize(sent.attempt.rail or "", sent.ask.bank, sent.order)
-        landed = await _landed(db, rails, sent.attempt.id, answer, sent)
-        if landed.next is None:
-            return _told(landed)
-        sent = landed.next
+    attempt: UUID
+    answer: RailAnswer
+    sent: Sent | None = None
 
 
 async def land(db: Database, rails: Rails, attempt: UUID, answer: RailAnswer) -> Intent:
@@ -60,10 +57,16 @@ async def land(db: Database, rails: Rails, attempt: UUID, answer: RailAnswer) ->
 
     Raises payments.declined when the payer must choose another way.
     """
-    return _told(await _landed(db, rails, attempt, answer, None))
+    one = Landing(attempt=attempt, answer=answer)
+
+    async def do(work: Work) -> Landed:
+        [landed] = await land_many(work, [one], rails=rails)
+        return landed
+
+    return told(await db.transact(do))
 
 
-def _told(landed: Landed) -> Intent:
+def told(landed: Landed) -> Intent:
     if (
         landed.attempt.operation is not Operation.VOID
         and landed.attempt.state in attempts.NOTHING_MOVED
@@ -72,26 +75,22 @@ def _told(landed: Landed) -> Intent:
     return landed.intent
 
 
-async def _landed(
-    db: Database, rails: Rails, attempt: UUID, answer: RailAnswer, sent: Sent | None
-) -> Landed:
-    async def do(work: Work) -> Landed:
-        return await _land(work, rails, attempt, answer, sent)
+async def land_many(work: Work, landings: Sequence[Landing], *, rails: Rails) -> list[Landed]:
+    """Transaction 2 of many: every lock first, keys before intents as confirms take them, then each."""
+    known = await store.attempts_by_id(work, {one.attempt for one in landings})
+    claims = [answers.claim_of_attempt(one) for one in known.values()]
+    await idempotency.hold(work, [one for one in claims if one is not None])
+    await store.lock(work, {one.intent for one in known.values()})
+    return [await _land(work, rails, one) for one in landings]
 
-    return await db.transact(do)
 
-
-async def _land(
-    work: Work, rails: Rails, attempt_id: UUID, answer: RailAnswer, sent: Sent | None
-) -> Landed:
-    known = await store.attempt(work, attempt_id)
-    if known is None:
+async def _land(work: Work, rails: Rails, landing: Landing) -> Landed:
+    answer, sent = landing.answer, landing.sent
+    attempt = await store.attempt(work, landing.attempt)
+    intent = None if attempt is None else await store.get(work, attempt.intent)
+    if attempt is None or intent is None:
         raise rules.unknown_intent()
-    claim = answers.claim_of_attempt(known)
-    if claim is not None:  # keys before intents, as every confirm locks them
-        await idempotency.hold(work, [claim])
-    intent = (await store.lock(work, [known.intent]))[known.intent]
-    attempt = await store.attempt(work, attempt_id) or known
+    claim = answers.claim_of_attempt(attempt)
     if attempt.state not in OPEN:
         await _doubt(work, attempt, answer)
         if claim is not None and isinstance(await idempotency.look(work, claim), Running):

@@ -12,7 +12,6 @@ from server_core.ledger import service as ledger
 from server_core.ledger.model import Code
 from server_core.payments import answers, capturing, commands, rules, store
 from server_core.payments import attempts as attempts_
-from server_core.payments.confirming import Confirmations
 from server_core.payments.model import (
     Attempt,
     Cancel,
@@ -23,6 +22,7 @@ from server_core.payments.model import (
     Pay,
     State,
 )
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 
 

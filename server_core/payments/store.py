@@ -307,6 +307,13 @@ async def due(reader: Reader, limit: int) -> list[Attempt]:
     return [_attempt(row) for row in found]
 
 
+async def attempts_by_id(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Attempt]:
+    found = await reader.rows(
+        f"SELECT {_ATTEMPT} FROM attempt WHERE id = ANY($1::uuid[])", list(ids)
+    )
+    return {row["id"]: _attempt(row) for row in found}
+
+
 async def take_due(work: Work, limit: int, until: int) -> list[UUID]:
     """Attempts whose rail is to be asked now, taken until then: a rail's patience is counted."""
     found = await work.rows(

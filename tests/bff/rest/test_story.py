@@ -1,15 +1,13 @@
 """The story of a payment that failed over, was refunded in part, and was told to a merchant."""
 
 from contextlib import AsyncExitStack
-from functools import partial
 
 from bff.cli import payment_story
 from bff.cli.payment_facts import gather
 from server_core.actor import Actor, Role
-from server_core.db.batch import Batch
 from server_core.payments import service
-from server_core.payments.confirming import confirm_many
 from server_core.payments.model import Confirm, Create, Method
+from server_core.payments.queues import Confirmations
 from server_core.rails.calls import RailSettings
 from server_core.rails.connected import Rails
 from server_core.rails.upi import UpiRail
@@ -33,7 +31,7 @@ async def test_a_failed_over_payment_reads_as_a_story(door: Door, upi_core: str)
         )
         async with core.db.work() as work:
             await service.open_rail_account(work, "upi.2", "INR")
-        queue = Batch(core.db, partial(confirm_many, rails=rails))
+        queue = Confirmations(core.db, rails)
         shop = Actor(party=door.shop.id, role=Role.MERCHANT)
         asha = Actor(party=door.asha.id, role=Role.PAYER)
         made = await service.create(

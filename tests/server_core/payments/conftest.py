@@ -2,13 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import pytest
 
 from server_core.actor import Actor, Role
-from server_core.db.batch import Batch
 from server_core.db.work import Database
 from server_core.ids import derived
 from server_core.ledger import audit
@@ -17,8 +15,8 @@ from server_core.ledger.model import Code, Transfer, account_id
 from server_core.parties import service as parties
 from server_core.parties.model import Kind, Party
 from server_core.payments import service
-from server_core.payments.confirming import Confirmations, confirm_many
 from server_core.payments.model import Confirm, Create, Intent, Method
+from server_core.payments.queues import Confirmations
 from server_core.rails.connected import Rails
 from server_core.rails.model import Rail
 
@@ -91,7 +89,7 @@ async def world(db: Database) -> AsyncIterator[World]:
             amount=100_000,
         )
         assert (await ledger.post(work, [fund]))[0].ok
-    queue = Batch(db, partial(confirm_many, rails=WITH_UPI))
+    queue = Confirmations(db, WITH_UPI)
     yield World(db, queue, asha, ravi, shop)
     await queue.close()
     async with db.snapshot() as reader:

@@ -4,18 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from functools import partial
 
 import httpx
 import pytest
 
 from server_core.actor import Actor, Role
-from server_core.db.batch import Batch
 from server_core.errors import DomainError
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, account_id
 from server_core.payments import asking, commands, jobs, landing, service
-from server_core.payments.confirming import confirm_many
 from server_core.payments.model import (
     AttemptState,
     Cancel,
@@ -27,6 +24,7 @@ from server_core.payments.model import (
     Pay,
     State,
 )
+from server_core.payments.queues import Confirmations
 from server_core.rails import store as rail_store
 from server_core.rails.calls import RailSettings
 from server_core.rails.card import CardRail
@@ -70,7 +68,7 @@ async def over(world: World, rails: Rails) -> Rails:
         for name in rails.by_name:
             await service.open_rail_account(work, name, "INR")
     await world.queue.close()
-    world.queue = Batch(world.db, partial(confirm_many, rails=rails))
+    world.queue = Confirmations(world.db, rails)
     return rails
 
 
