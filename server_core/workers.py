@@ -14,7 +14,6 @@ import structlog
 from devices.clock import Clock
 from server_core.app import Job
 from server_core.db.work import Database
-from server_core.errors import DomainError
 from server_core.events.store import CHANNEL
 
 _RELISTEN_S: Final = 1
@@ -62,7 +61,7 @@ async def _listen(db: Database, nudges: Sequence[asyncio.Event]) -> None:
             async with db.listen(CHANNEL, heard) as lost:
                 heard()
                 await lost.wait()
-        except (DomainError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the database refuses, the jobs go on
             _log.warning("listen.lost", error=str(error))
         await db.clock.sleep(_RELISTEN_S)
 

@@ -34,6 +34,7 @@ from server_core.ids import parse, public
 from server_core.webhooks import catalogue, reading, service
 from server_core.webhooks.model import MAX_PAGE, Draft, Endpoint, Made
 from server_core.webhooks.reading import Replayed
+from server_core.webhooks.rules import check_role, owner_of
 
 Asked = Request[Any, Any, Any]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -50,6 +51,7 @@ async def create(request: Asked) -> Response[WebhookEndpoint]:
 
     async def do(actor: Actor, key: str) -> Response[Any]:
         core, asked = core_of(request), await read(request, CreateEndpoint)
+        owner_of(actor, None)  # nobody else has names looked up by us
         await core.courier.check(asked.url)
         draft = Draft(url=asked.url, events=asked.events, description=asked.description)
 
@@ -108,6 +110,7 @@ async def update(request: Asked, endpoint: FromPath[str]) -> Response[WebhookEnd
     """Change URL, events or description; what is queued already goes to the new URL."""
     core, actor = core_of(request), await actor_of(request)
     asked = await read(request, UpdateEndpoint)
+    check_role(actor)
     if asked.url is not UNSET:
         await core.courier.check(asked.url)
     identity = parse("ep", endpoint)

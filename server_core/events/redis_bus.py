@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from devices.clock import Clock
+from server_core.errors import DomainError
 from server_core.events import cloudevents
 from server_core.events.bus import InProcessBus, unsent
 from server_core.events.model import Event
@@ -102,8 +103,11 @@ async def follow(url: str, cell: str, bus: InProcessBus, *, clock: Clock) -> Non
                 if place is None:
                     place, last_seq = await _end(client, key)
                 for entry, fields in await _read(client, key, place):
-                    event = cloudevents.from_structured(fields[b"event"])
                     place = entry.decode()
+                    event = _event(fields)
+                    if event is None:  # not ours: what came with it, nobody knows
+                        bus.cut()
+                        continue
                     if last_seq and event.seq > last_seq + 1:
                         bus.cut()
                     if event.seq > last_seq:
@@ -121,8 +125,18 @@ async def _end(client: Any, key: str) -> tuple[str, int]:
     async with asyncio.timeout(TIMEOUT_S):
         newest = await client.xrevrange(key, count=1)
     for entry, fields in newest:
-        return entry.decode(), cloudevents.from_structured(fields[b"event"]).seq
+        event = _event(fields)
+        return entry.decode(), 0 if event is None else event.seq
     return "0-0", 0
+
+
+def _event(fields: dict[bytes, bytes]) -> Event | None:
+    """The entry's event; None of one that Hundi did not write."""
+    try:
+        return cloudevents.from_structured(fields[b"event"])
+    except (DomainError, KeyError) as error:
+        _log.error("redis.foreign", error=str(error))
+        return None
 
 
 async def _read(client: Any, key: str, place: str) -> list[tuple[bytes, dict[bytes, bytes]]]:

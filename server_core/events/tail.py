@@ -7,7 +7,6 @@ from typing import Final
 import structlog
 
 from server_core.db.work import Database
-from server_core.errors import DomainError
 from server_core.events import store
 from server_core.events.bus import Bus
 
@@ -39,6 +38,6 @@ async def follow(db: Database, bus: Bus, position: int | None = None) -> None:
                         async with asyncio.timeout(POLL_S):
                             await nudge.wait()
                     nudge.clear()
-        except (DomainError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the subscriptions go on
             _log.warning("tail.lost", error=str(error))
             await db.clock.sleep(1)

@@ -159,7 +159,9 @@ def _rested(
     """When to ask again of what has ended: seldom ever."""
     unsure = debits is None or any(one.answer.outcome is Outcome.UNKNOWN for one in debits)
     if attempt.asked >= MAX_ASKED or not (unsure or intent.state is State.CONFLICTED):
-        return replace(attempt, next_check_at=None)
+        watched = attempts.watched_at(attempt, rails.pace)
+        # A look before its time, such as a callback brings, does not stand for the one that is due.
+        return replace(attempt, next_check_at=watched if (watched or 0) > work.now_ms else None)
     wait = _NEXT_DAY_MS if intent.state is State.CONFLICTED else _AGAIN_MS
     again = work.now_ms + max(1, int(wait * rails.pace))
     return replace(attempt, asked=attempt.asked + 1, next_check_at=again)

@@ -310,17 +310,33 @@ def compensation(intent: Intent, attempt: Attempt, payee: Party, now_ms: int) ->
     )
 
 
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_WATCHED: Final = {
+    AttemptState.NOT_SENT: rail_rules.FIRST_CHECK_MS,
+    AttemptState.DECLINED: _DAY_MS,
+    AttemptState.REVERSED: _DAY_MS,
+}
+
+
 def watch_after(attempt: Attempt) -> int | None:
     """How long after its end a rail is asked once more, in ms, lest it took the money after all.
 
-    What never left and went over another rail; what was reversed; a link, which anybody may have
-    paid late, or twice.
+    What never left, soon: its payer may have paid another way since. What was declined or reversed, a
+    day later. A link, which anybody may have paid late, or twice.
     """
     if attempt.operation is not Operation.PAY or attempt.rail is None:
         return None
     if attempt.method is Method.UPI_LINK:
         return 60 * 60 * 1000
-    return {AttemptState.REVERSED: 24 * 60 * 60 * 1000}.get(attempt.state)
+    return _WATCHED.get(attempt.state)
+
+
+def watched_at(attempt: Attempt, pace: float) -> int | None:
+    """When an attempt that has ended is asked about once more, in Unix ms."""
+    watch = watch_after(attempt)
+    if watch is None or attempt.ended_at is None:
+        return None
+    return attempt.ended_at + max(1, int(watch * pace))
 
 
 def hold_id(intent: Intent, number: int) -> UUID:

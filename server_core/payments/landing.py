@@ -163,11 +163,7 @@ async def _rerouted(
     if rail is None or intent.attempts >= MAX_OPERATIONS:
         return None
     payee = await parties.get(work, intent.payee)
-    ended = replace(
-        attempt,
-        ended_at=work.now_ms,
-        next_check_at=rail_rules.next_status_check(work.now_ms, 0, work.now_ms, pace=rails.pace),
-    )
+    ended = _watched(replace(attempt, ended_at=work.now_ms), rails)
     again = attempts.rerouted(intent, attempt, choice, work.now_ms)
     tried = rules.moved(intent, State.PROCESSING, work.now_ms, attempts=again.number)
     await _post(
@@ -191,12 +187,7 @@ async def _rerouted(
 async def _ended(
     work: Work, rails: Rails, intent: Intent, attempt: Attempt
 ) -> tuple[Intent, Attempt]:
-    watch = attempts.watch_after(attempt)
-    attempt = replace(
-        attempt,
-        ended_at=work.now_ms,
-        next_check_at=None if watch is None else work.now_ms + max(1, int(watch * rails.pace)),
-    )
+    attempt = _watched(replace(attempt, ended_at=work.now_ms), rails)
     match attempt.operation:
         case Operation.PAY:
             intent, name = await _paid(work, intent, attempt)
@@ -210,6 +201,10 @@ async def _ended(
     if name == "payment.captured" and intent.state is State.SUCCEEDED:
         work.emit(answers.event("payment.succeeded", intent, SYSTEM, attempt))
     return intent, attempt
+
+
+def _watched(attempt: Attempt, rails: Rails) -> Attempt:
+    return replace(attempt, next_check_at=attempts.watched_at(attempt, rails.pace))
 
 
 async def _paid(work: Work, intent: Intent, attempt: Attempt) -> tuple[Intent, str]:

@@ -36,7 +36,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """What was found, and how far it is on its way back. `id` is the rail's key of giving it back."""
+    """What was found, and how far it is on its way back.
+
+    `refusals` counts how often the rail refused for good to give it back: each time is asked for under
+    an id of its own, and an unclear answer under the same one.
+    """
 
     id: UUID
     attempt: UUID
@@ -49,6 +53,7 @@ class Stray:
     code: str | None
     rail_reference: str | None
     asked: int
+    refusals: int
     next_check_at: int | None
     found_at: int
     ended_at: int | None

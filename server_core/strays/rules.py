@@ -25,10 +25,16 @@ def new_stray(found: Found, now_ms: int) -> Stray:
         code=found.code,
         rail_reference=found.rail_reference,
         asked=0,
+        refusals=0,
         next_check_at=now_ms,
         found_at=now_ms,
         ended_at=None,
     )
+
+
+def return_id(stray: Stray) -> UUID:
+    """The rail's key of giving it back: another one after each definite refusal."""
+    return derived("stray", stray.id, stray.refusals)
 
 
 def arrival(stray: Stray) -> Transfer:

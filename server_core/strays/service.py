@@ -34,7 +34,7 @@ async def give_back(db: Database, rails: Rails, stray: Stray) -> Stray:
     else:
         answer = await rail.refund(
             RailRefund(
-                refund=stray.id,
+                refund=rules.return_id(stray),
                 attempt=stray.attempt,
                 amount_minor=stray.amount,
                 currency=stray.currency,
@@ -51,7 +51,13 @@ async def _landed(work: Work, stray_id: UUID, answer: RailAnswer, gone: bool, pa
         raise AssertionError("a stray is never forgotten")
     if stray.state is not State.FOUND:
         return stray
-    stray = replace(stray, code=answer.code or stray.code, asked=stray.asked + 1)
+    refused = not gone and answer.outcome in {Outcome.DECLINED, Outcome.NOT_FOUND}
+    stray = replace(
+        stray,
+        code=answer.code or stray.code,
+        asked=stray.asked + 1,
+        refusals=stray.refusals + refused,
+    )
     if gone:
         stray = replace(stray, state=State.GIVEN_BACK, next_check_at=None, ended_at=work.now_ms)
         await _post(work, rules.return_(stray))

@@ -34,6 +34,7 @@ class StrayRow(SQLModel, table=True):
     code: str | None = col.string(null=True)
     rail_reference: str | None = col.string(null=True)
     asked: int = col.big()
+    refusals: int = col.big()
     next_check_at: int | None = col.big(null=True)
     found_at: int = col.big()
     ended_at: int | None = col.big(null=True)
@@ -41,7 +42,7 @@ class StrayRow(SQLModel, table=True):
 
 _NAMES: Final = (
     "id", "attempt", "intent", "rail", "debit", "amount", "currency", "state", "code",
-    "rail_reference", "asked", "next_check_at", "found_at", "ended_at",
+    "rail_reference", "asked", "refusals", "next_check_at", "found_at", "ended_at",
 )  # fmt: skip
 _STRAY: Final = ", ".join(_NAMES)
 _values: Final = attrgetter(*_NAMES)
@@ -64,9 +65,10 @@ async def insert(work: Work, stray: Stray) -> bool:
 async def save(work: Work, stray: Stray) -> None:
     """Store what may change of a stray."""
     await work.execute(
-        "UPDATE stray SET state = $2, asked = $3, next_check_at = $4, ended_at = $5, code = $6"
-        " WHERE id = $1",
+        "UPDATE stray SET state = $2, asked = $3, next_check_at = $4, ended_at = $5, code = $6,"
+        " refusals = $7 WHERE id = $1",
         stray.id, stray.state, stray.asked, stray.next_check_at, stray.ended_at, stray.code,
+        stray.refusals,
     )  # fmt: skip
 
 

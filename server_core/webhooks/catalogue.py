@@ -121,7 +121,9 @@ def check_filters(filters: Sequence[object]) -> tuple[str, ...]:
 def _known(text: str) -> bool:
     name, at, version = text.partition("@")
     matched = [kind for one, kind in KINDS.items() if _matches(name, one)]
-    if at and not (version.isascii() and version.isdigit() and version[0] != "0"):
+    if at and not (
+        version.isascii() and version.isdigit() and version[0] != "0" and len(version) < 9
+    ):
         return False
     return any(not at or int(version) in kind.versions for kind in matched)
 

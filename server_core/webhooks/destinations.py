@@ -18,6 +18,7 @@ from server_core.errors import DomainError, invalid
 MAX_URL: Final = 2_048
 _PORT: Final = {"https": 443, "http": 80}
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCAL_NAMES: Final = (
     "localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private",
@@ -92,6 +93,8 @@ def check_url(url: str, *, allow_private: bool = False) -> Destination:
 
 def _host(netloc: str, host: str, *, allow_private: bool) -> str:
     if netloc.startswith("["):
+        if not _BRACKETED.fullmatch(netloc):
+            raise _refused("the address cannot be read")
         try:
             address = IPv6Address(host)
         except AddressValueError:

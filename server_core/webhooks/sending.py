@@ -22,12 +22,12 @@ from server_core.webhooks.lines import Lines
 from server_core.webhooks.model import DEADLINE_S, Failure, Heard
 
 MAX_ANSWER: Final = 64 * 1024
-MAX_READ: Final = 4 * MAX_ANSWER
+MAX_READ: Final = 2 * MAX_ANSWER
 """Bytes behind one message, with its heads and frames."""
 
 _CONNECT_TRIES: Final = 4
 _CONNECT_S: Final = 5.0
-_RESOLVERS: Final = 64
+_RESOLVERS: Final = 256
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
@@ -44,14 +44,32 @@ class _Tls(httpcore.ConnectError):
 
 
 class SystemResolver:
-    """getaddrinfo on threads of its own: a name server that hangs holds up no other work."""
+    """getaddrinfo on threads of its own: a name server that hangs holds up no other work.
 
-    __slots__ = ("_threads",)
+    A name has one thread at a time, however many ask for it: a thread lives until its name server
+    answers, long after who asked has gone.
+    """
+
+    __slots__ = ("_asked", "_threads")
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="webhook-dns")
+        self._asked: dict[tuple[str, int], asyncio.Task[Sequence[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
+        name = host, port
+        task = self._asked.get(name)
+        if task is None:
+            task = self._asked[name] = asyncio.create_task(self._ask(host, port))
+            task.add_done_callback(lambda done: self._answered(name, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, name: tuple[str, int], done: "asyncio.Task[Sequence[str]]") -> None:
+        del self._asked[name]
+        if not done.cancelled():
+            done.exception()  # seen, also when everybody who asked has gone
+
+    async def _ask(self, host: str, port: int) -> Sequence[str]:
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM
         )

@@ -114,7 +114,10 @@ async def update(
     found = await _locked(work, actor, endpoint)
     if url is not None:
         check_url(url, allow_private=allow_private)
+        # What another place did is not held against this one.
+        new = url != found.url
         found = replace(found, url=url)
+        found = replace(found, failing_since=None, rest_until=0) if new else found
     if filters is not None:
         found = replace(found, filters=catalogue.check_filters(filters))
     if description is not None:

@@ -56,7 +56,15 @@ async def finish_many(work: Work, ended: Sequence[Finish]) -> Sequence[bool | Do
     await store.mark_slow(work, sorted(slow), sorted(set(ids) - slow))
     counted = [(one, made) for one, made in settled if one.claimed.id in ours]
     _tell_of_dead(work, counted, endpoints)
-    await _judge_endpoints(work, counted)
+    # What was said of a place that is no longer the endpoint's disables nothing.
+    await _judge_endpoints(
+        work,
+        [
+            (one, made)
+            for one, made in counted
+            if one.claimed.url == endpoints[one.claimed.endpoint].url
+        ],
+    )
     return [True] * len(ended)
 
 

@@ -507,6 +507,25 @@ class TestContradictions:
         assert await owed(Code.CLEARING, "upi", world) == 100_000
         assert (await world.confirm(by_bank(world, intent), rails)).state is State.SUCCEEDED
 
+    @pytest.mark.parametrize(("said", "ms"), [(NOT_SENT, 100_000), (NO, 25 * HOUR)])
+    async def test_a_debit_that_was_denied_is_found_without_a_callback(
+        self, world, said, ms
+    ) -> None:
+        rail = Told(authorize=[said], status=[YES], reverse=[BACK])
+        rails = await over(world, Rails(by_name={"upi": rail}))
+        intent = await world.ask()
+        await refused(world.confirm(by_bank(world, intent), rails))
+        _, [attempt] = await stands(world, intent)
+        async with world.db.work() as work:  # a look before its time does not stand for it
+            await service.hasten(work, attempt.id)
+        rail.script["status"] = [GONE, YES]
+        await later(world, rails, 1)
+        await later(world, rails, ms)
+        await later(world, rails)
+        told = await events(world, intent)
+        assert (told.count("stray.found"), told.count("stray.given_back")) == (1, 1)
+        assert await owed(Code.CLEARING, "upi", world) == 100_000
+
     async def test_a_success_that_is_denied_is_conflicted_until_it_is_not(self, world) -> None:
         rail = Told(authorize=[YES], status=[BACK, NO, YES])
         rails = await over(world, Rails(by_name={"upi": rail}))

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("code", sa.Text(), nullable=True),
         sa.Column("rail_reference", sa.Text(), nullable=True),
         sa.Column("asked", sa.BigInteger(), nullable=False),
+        sa.Column("refusals", sa.BigInteger(), nullable=False),
         sa.Column("next_check_at", sa.BigInteger(), nullable=True),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
