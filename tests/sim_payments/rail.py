@@ -46,7 +46,7 @@ FATES: Final[Mapping[str, tuple[int, Fate]]] = {
     "declined": (80, Fate(moves=False)),
     "late after a decline": (20, Fate(says=Outcome.DECLINED, moves=False, after="debit")),
     "not sent": (40, Fate(says=Outcome.NOT_SENT, moves=False, end=Outcome.NOT_FOUND)),
-    "not sent, and debited": (10, Fate(says=Outcome.NOT_SENT, after="callback")),
+    "not sent, and debited": (25, Fate(says=Outcome.NOT_SENT, after="callback")),
     "unknown, then paid": (60, Fate(says=Outcome.UNKNOWN, asks=2)),
     "asked about during the call": (15, Fate(says=Outcome.UNKNOWN, after="calls at once")),
     "unknown, then declined": (25, Fate(says=Outcome.UNKNOWN, moves=False, asks=1)),

@@ -32,6 +32,16 @@ async def left_open(owner: Any) -> int:
     return int(await owner.fetchval(f"SELECT {_OPEN}"))
 
 
+async def some_open(owner: Any) -> list[str]:
+    """A few of those, in full."""
+    rows = await owner.fetch(
+        "SELECT a.id, a.method, a.state, a.asked, a.code, i.state AS intent FROM attempt a"
+        " JOIN intent i ON i.id = a.intent WHERE a.next_check_at IS NOT NULL LIMIT 3"
+    )
+    rows += await owner.fetch("SELECT * FROM stray WHERE state = 'found' LIMIT 3")
+    return [str(dict(row)) for row in rows]
+
+
 async def ages(reader: Reader) -> dict[str, int]:
     """How late, in ms, the oldest is that a job should have done: rails asked, webhooks sent."""
     found = {}

@@ -184,7 +184,6 @@ class Soak:
         finally:
             await owner.close()
         self.wrong += self.load.wrong + await books.drift(db)
-        self.wrong += await books.against_the_switch(db, self.state, self.load)
         untold = len(self.load.asked) - len(self.load.told)
         if untold:
             key = next(key for key in self.load.asked if key not in self.load.told)
@@ -199,16 +198,25 @@ class Soak:
             await until(nothing, HEAL_S, "all has its end", step_s=1)
         except AssertionError as late:
             self.wrong.append(f"{late}: {await books.left_open(owner)} are open")
+            self.wrong += await books.some_open(owner)
 
     async def verified(self) -> None:
         """The operator's own word on it."""
         verify = Program(
             self.folder / "verify.log", "hundi", "ledger", "verify", environment=self.environment
         )
-        verify.start()
+        await beside(verify.start)
         assert verify.child is not None
         if await beside(verify.child.wait):
             self.wrong.append(f"hundi ledger verify: {verify.said()}")
+
+    async def held_to_the_switch(self) -> None:
+        """By the file that it kept while it ran, and that it has let go of."""
+        db = await opened.open_database(self.url)
+        try:
+            self.wrong += await books.against_the_switch(db, self.state, self.load)
+        finally:
+            await db.close()
 
     async def stop(self) -> None:
         for program in (self.worker, self.server, self.switch):
@@ -264,6 +272,8 @@ async def soaked(seconds: float, rate: float, seed: int, console: Console) -> li
         await beside(soak.cluster.start)
         try:
             await soak.run(seconds)
+            await soak.stop()
+            await soak.held_to_the_switch()
         finally:
             await soak.stop()
             await beside(soak.cluster.close)
