@@ -2,7 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments sim sim-mutants lock clean
+.PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments sim sim-mutants \
+  sim-payments sim-payments-mutants soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -69,6 +70,20 @@ sim: setup  ## the ledger in SEEDS random worlds against a second model of it, e
 
 sim-mutants: setup  ## faults planted in the ledger, one at a time: the worlds must find each
 	@$(BIN)/python -m tests.sim.mutants
+
+N ?= 1000000
+
+sim-payments: setup  ## N payments with faults through the real engine, held to the rails' own books
+	@$(BIN)/python -m tests.sim_payments.run --n $(N)
+
+sim-payments-mutants: setup  ## faults planted in the engine, one at a time: the payments must find each
+	@$(BIN)/python -m tests.sim_payments.mutants
+
+MINUTES ?= 30
+RATE ?= 40
+
+soak: setup  ## the real processes under load and faults for MINUTES=30 at RATE=40 a second
+	@$(BIN)/python -m tests.soak.run --minutes $(MINUTES) --rate $(RATE)
 
 lock: setup  ## pin anew what pyproject.toml asks for
 	@$(BIN)/python -m pip install --quiet uv

@@ -29,7 +29,7 @@ class NotPlanted(Exception):  # noqa: N818 - it says what became of the fault
     """The fault's place in the source is gone, or is not the only one: the mutant must be mended."""
 
 
-class _Planter(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+class Planter(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
     """Loads the mutant's module from its source with the one place changed."""
 
     def __init__(self, mutant: Mutant) -> None:
@@ -65,7 +65,7 @@ def changed(source: str, mutant: Mutant) -> str:
 
 async def play(mutant: Mutant, url: str, seeds: int, steps: int) -> dict[str, object]:
     """Plant `mutant` in this process and play seeds until a law breaks."""
-    planted = _Planter(mutant) if mutant.module else None
+    planted = Planter(mutant) if mutant.module else None
     if planted:
         sys.meta_path.insert(0, planted)
     from tests.sim import run, stage  # the ledger is loaded after the planting

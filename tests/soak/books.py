@@ -1,0 +1,121 @@
+"""The soak's books: ours against the switch's own file, and nothing left open."""
+
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from server_core.db.work import Database, Reader
+from server_core.ids import parse
+from server_core.ledger import audit
+from server_core.ledger.model import Code, account_id
+from server_core.rails.doors import txn_id
+from tests.soak.load import Load
+
+_OPEN = (
+    "(SELECT count(*) FROM attempt WHERE state IN ('sent', 'requires_action', 'unknown')"
+    " OR next_check_at IS NOT NULL)"
+    " + (SELECT count(*) FROM refund WHERE state = 'pending')"
+    " + (SELECT count(*) FROM stray WHERE state = 'found')"
+)
+
+
+async def left_open(owner: Any) -> int:
+    """What has no end yet; all of it is asked about now rather than at its time."""
+    await owner.execute(
+        "UPDATE attempt SET next_check_at = 1 WHERE next_check_at IS NOT NULL;"
+        " UPDATE intent SET expires_at = 1 WHERE state = 'requires_action';"
+        " UPDATE refund SET next_check_at = 1 WHERE next_check_at IS NOT NULL;"
+        " UPDATE stray SET next_check_at = 1 WHERE next_check_at IS NOT NULL"
+    )
+    return int(await owner.fetchval(f"SELECT {_OPEN}"))
+
+
+async def some_open(owner: Any) -> list[str]:
+    """A few of those, in full."""
+    rows = await owner.fetch(
+        "SELECT a.id, a.method, a.state, a.asked, a.code, i.state AS intent FROM attempt a"
+        " JOIN intent i ON i.id = a.intent WHERE a.next_check_at IS NOT NULL LIMIT 3"
+    )
+    rows += await owner.fetch("SELECT * FROM stray WHERE state = 'found' LIMIT 3")
+    return [str(dict(row)) for row in rows]
+
+
+async def ages(reader: Reader) -> dict[str, int]:
+    """How late, in ms, the oldest is that a job should have done: rails asked, webhooks sent."""
+    found = {}
+    for name, due, where in (
+        ("attempts", "next_check_at", "attempt WHERE next_check_at IS NOT NULL"),
+        ("refunds", "next_check_at", "refund WHERE next_check_at IS NOT NULL"),
+        ("strays", "next_check_at", "stray WHERE next_check_at IS NOT NULL"),
+        ("webhooks", "due_at", "webhook_message WHERE state = 'pending'"),
+    ):
+        oldest = await reader.value(f"SELECT min({due}) FROM {where}")
+        found[name] = 0 if oldest is None else max(0, reader.now_ms - int(oldest))
+    return found
+
+
+async def drift(db: Database) -> list[str]:
+    async with db.snapshot() as reader:
+        return [f"{one.law}: {one.row}" for one in await audit.findings(reader) if one.fatal]
+
+
+async def against_the_switch(db: Database, state: Path, load: Load) -> list[str]:
+    """Each payment debited once or not at all, by the switch's own count."""
+    wrong = []
+    kept = _kept(state)
+    async with db.snapshot() as reader:
+        intents = {row["id"]: row for row in await reader.rows("SELECT * FROM intent")}
+        attempts = await reader.rows("SELECT * FROM attempt WHERE rail IS NOT NULL")
+        has = await reader.value(
+            "SELECT debits_posted - credits_posted FROM account WHERE id = $1",
+            account_id(Code.CLEARING, "upi", "INR"),
+        )
+    debited: Counter[Any] = Counter()
+    paid = set()
+    for row in attempts:
+        debited[row["intent"]] += kept.pop(txn_id(row["id"]), 0)
+        if row["state"] == "succeeded":
+            paid.add(row["intent"])
+    for key, row in intents.items():
+        due = row["captured"] - row["refunded"] if key in paid else 0
+        if debited[key] != due:
+            wrong.append(f"{key} {row['state']}: the switch kept {debited[key]}, we say {due}")
+    strange = {key: amount for key, amount in kept.items() if amount}
+    if strange:
+        wrong.append(f"the switch has debits that nobody asked for: {strange}")
+    if has != sum(debited.values()):
+        wrong.append(f"clearing is {has}, the switch kept {sum(debited.values())}")
+    pays = [key for key in load.asked if key.startswith(("pay-", "ask-"))]
+    if len(intents) > len(pays):
+        wrong.append(f"{len(pays)} keys made {len(intents)} payments")
+    told = [one for key, one in load.payments.items() if key.startswith(("pay-", "ask-"))]
+    if len(set(told)) != len(told):
+        wrong.append("two keys were told one payment")
+    wrong += [
+        f"{one} was told and is not there" for one in told if parse("pay", one) not in intents
+    ]
+    return wrong
+
+
+def _kept(state: Path) -> Counter[str]:
+    """What the switch took and did not give back, by the id or the link that it was asked under."""
+    kept: Counter[str] = Counter()
+    under: dict[str, str] = {}
+    book = sqlite3.connect(f"file:{state}?mode=ro", uri=True)
+    try:
+        rows = book.execute(
+            "SELECT kind, id, about, body, debited, given_back, later, code FROM entry"
+        ).fetchall()
+    finally:
+        book.close()
+    debits = [row for row in rows if row[0] == "upi.txn"]
+    for _, key, about, body, took, back, *_ in debits:
+        under[key] = about or key
+        if body and took and not back:
+            kept[under[key]] += json.loads(body)["amount_minor"]
+    for kind, _, about, body, took, back, *_ in rows:
+        if kind == "upi.refund" and body and took and not back:
+            kept[under[about]] -= json.loads(body)["amount_minor"]
+    return kept
