@@ -9,6 +9,8 @@ import hashlib
 from typing import Final
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from devices.clock import Clock
 from devices.entropy import Entropy
 from server_core.errors import not_found
@@ -37,9 +39,7 @@ class Ids:
         noise = memoryview(self._entropy.bytes(8 * count)).cast("Q")
         high = (self._clock.now_ms() & (1 << 48) - 1) << 80 | 0x7 << 76
         low = _VARIANT | self._cell << 52
-        return [
-            UUID(int=high | one >> 52 << 64 | low | one & (1 << 52) - 1) for one in noise.tolist()
-        ]
+        return [_made(high | one >> 52 << 64 | low | one & (1 << 52) - 1) for one in noise.tolist()]
 
 
 def derived(purpose: str, *parts: object) -> UUID:
@@ -52,7 +52,13 @@ def derived(purpose: str, *parts: object) -> UUID:
     digest = hashlib.sha256(text.encode()).digest()
     high = int.from_bytes(digest[:8]) & ~0xF000 | 0x8000
     low = _VARIANT | cell << 52 | int.from_bytes(digest[8:16]) & (1 << 52) - 1
-    return UUID(int=high << 64 | low)
+    return _made(high << 64 | low)
+
+
+def _made(value: int) -> UUID:
+    """As asyncpg reads it from a row: equal to any other UUID, and several times as quick."""
+    made: UUID = pgproto.UUID(value.to_bytes(16))
+    return made
 
 
 def cell_of(value: UUID) -> int:
