@@ -186,11 +186,14 @@ async def open_core(
     settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None
 ) -> AsyncIterator[Core]:
     """Start or join PostgreSQL, migrate, connect, and give the Core; close all of it after."""
+    own_clock = clock is None
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     async with _database_url(settings) as url:
         revision = await migrate.upgrade(url)
         db = await Database.connect(url, clock=clock, entropy=entropy, flush=event_store.flush)
         try:
+            if own_clock:
+                await db.check_clock()
             sender = Sender(clock, allow_private=settings.allow_private_webhooks)
             async with _connected(settings, clock, entropy) as rails, sender:
                 field_keys = fields.load(

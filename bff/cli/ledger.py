@@ -1,5 +1,6 @@
 """`hundi ledger`: prove that the books are right, and give proofs that need no database."""
 
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,19 +25,24 @@ def ledger() -> None:
 
 
 @ledger.command()
+@click.option("--head", "kept", help="A head that was kept, SIZE:ROOT as `hundi ledger head` says.")
 @waits
-async def verify() -> None:
+async def verify(*, kept: str | None) -> None:
     """Check every law and every seal on one snapshot; exit 1 names the first bad row."""
+    head = None if kept is None else _kept(kept)
     async with open_core(Settings.read()) as core, core.db.snapshot() as reader:
         findings = await audit.findings(reader)
+        findings += [one async for one in audit.misnamed(reader)]
         gap = await events.gap(reader)
         if gap is not None:
             findings.append(Finding(law="events are numbered without a gap", row=gap))
-        altered, sealed = await _watch("seals", seals.findings(reader, core.journal.public))
+        altered, sealed = await _watch(
+            "seals", seals.findings(reader, core.journal.public, core.db.cell, head)
+        )
         counts = await audit.counts(reader)
     _tell(findings + altered)
     click.echo(
-        f"the ledger is right: {len(audit.LAWS) + 1} laws hold over {counts['accounts']} accounts,"
+        f"the ledger is right: {len(audit.LAWS) + 2} laws hold over {counts['accounts']} accounts,"
         f" {counts['transfers']} transfers, {counts['entries']} entries; {sealed} rows are as they"
         " were sealed"
     )
@@ -107,6 +113,13 @@ def _key(text: str) -> bytes:
     if len(key) != 32:
         raise invalid("seals.key", "the key is 64 hexadecimal digits", field="key")
     return key
+
+
+def _kept(text: str) -> tuple[int, bytes]:
+    size, _, root = text.partition(":")
+    if not (size.isascii() and size.isdigit()) or not re.fullmatch(r"[0-9a-f]{64}", root):
+        raise click.BadParameter("SIZE:ROOT, such as 1200:9f… (64 hex digits)", param_hint="--head")
+    return int(size), bytes.fromhex(root)
 
 
 async def _watch(doing: str, found: AsyncIterator[Finding | int]) -> tuple[list[Finding], int]:

@@ -146,7 +146,10 @@ class Batch(Generic[Command, Result]):
         """Run and commit `taken`; what it failed with: one alone is told so, a group is run alone."""
 
         async def run(work: Work) -> Sequence[Result | DomainError]:
-            return await self._run(work, [command for command, _, _ in taken])
+            outcomes = await self._run(work, [command for command, _, _ in taken])
+            if len(outcomes) != len(taken):  # before COMMIT: nobody would be told
+                raise AssertionError(f"{len(taken)} commands, {len(outcomes)} outcomes")
+            return outcomes
 
         try:
             outcomes = await self._database.transact(run)

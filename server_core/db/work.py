@@ -22,6 +22,7 @@ from server_core.errors import unavailable
 from server_core.ids import Ids
 
 APP_ROLE: Final = "hundi_app"
+MAX_SKEW_MS: Final = 5_000
 RETRIES: Final = 4
 STATEMENT_S: Final = 60
 """How long one statement may take, and so how long a host that froze under us is believed in."""
@@ -237,11 +238,31 @@ class Database:
                 await _roll_back(transaction)
                 raise
             try:
+                if (
+                    not work.emitted
+                ):  # else the flush has asked: a COMMIT after an error is a ROLLBACK
+                    await connection.execute("SELECT")
                 await transaction.commit()
             except LOST as error:
                 raise unavailable(
                     "db.commit_unknown", "the answer was lost: repeat with the same key"
                 ) from error
+
+    async def check_clock(self) -> None:
+        """Raises db.clock when this machine's clock is further than MAX_SKEW_MS from PostgreSQL's.
+
+        A server that is ahead would carry its time into every account that it touches.
+        """
+        async with self.reader() as reader:
+            ours = self.clock.now_ms()
+            theirs: int = await reader.value(
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+            )
+        if abs(ours - theirs) > MAX_SKEW_MS:
+            raise unavailable(
+                "db.clock",
+                f"this machine's clock is {ours - theirs} ms ahead of the database's: set it",
+            )
 
     async def transact(self, do: Callable[[Work], Awaitable[T]]) -> T:
         """Run `do` in a Work, again after a deadlock or a serialization failure (same ids)."""

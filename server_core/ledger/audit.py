@@ -1,10 +1,11 @@
 """The ledger's laws: a pass over each kind of row names the first that breaks one. No locks."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from server_core.db.work import Reader
-from server_core.ledger.model import Finding
+from server_core.ledger.model import NORMAL_SIDE, Code, Finding, account_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,24 @@ async def findings(reader: Reader) -> list[Finding]:
                 fatal = law in LAWS
                 found.append(Finding(law=law, row=name, fatal=fatal))
     return found
+
+
+async def misnamed(reader: Reader) -> AsyncIterator[Finding]:
+    """The first account that is not what its id says: whose, of what kind, on which side, when moved.
+
+    Its id is derived from its name, so that a row that was changed no longer answers to it.
+    """
+    rows = reader.stream(
+        "SELECT a.id, a.code, a.owner, a.ledger, a.side, a.moved_at, (SELECT e.recorded_at"
+        " FROM entry e WHERE e.account = a.id ORDER BY e.version DESC LIMIT 1) AS last"
+        " FROM account a ORDER BY a.id"
+    )
+    async for row in rows:
+        named = account_id(Code(row["code"]), row["owner"], row["ledger"])
+        moved = row["last"] is None or row["last"] == row["moved_at"]
+        if row["id"] != named or row["side"] != NORMAL_SIDE[Code(row["code"])] or not moved:
+            yield Finding(law="an account is what its id says", row=f"account {row['id']}")
+            return
 
 
 async def counts(reader: Reader) -> dict[str, int]:

@@ -129,6 +129,9 @@ class _Book:
             decision.outcomes[marks[2] :],
         )
         undo.restore(self._known)
+        told = frozenset(one.id for one in chain if one.id in self._known.transfers)
+        # What no row can hold is mended and sent again under the same ids: it binds nobody.
+        binds = failed is not None and outcomes[failed].result not in UNBOUND
         for index, transfer in enumerate(chain):
             if open_ended:
                 self._refuse(transfer, Result.LINKED_CHAIN_OPEN)
@@ -139,12 +142,11 @@ class _Book:
                     Result.ID_ALREADY_FAILED,
                 }
                 self._refuse(transfer, first.result, bind=fresh, outcome=first)
+            elif transfer.id in told:
+                self._repeat(transfer, *self._known.transfers[transfer.id])
             else:
-                self._refuse(
-                    transfer,
-                    Result.LINKED_EVENT_FAILED,
-                    bind=transfer.id not in self._known.transfers,
-                )
+                fresh = binds and transfer.id not in self._known.transfers
+                self._refuse(transfer, Result.LINKED_EVENT_FAILED, bind=fresh)
 
     def _one(self, transfer: Transfer) -> None:
         seen = self._known.transfers.get(transfer.id)

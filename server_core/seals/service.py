@@ -1,6 +1,8 @@
 """Seal what the journal gained, give receipts, and find what was altered since it was sealed."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from server_core.db.work import Reader, Row, Work
@@ -16,6 +18,8 @@ from server_core.seals.keys import JournalKey
 from server_core.seals.model import HASH, TILE, Head, Receipt, Tile
 
 CURSOR = "seals"
+_TILES: Final = "every tile holds the hashes of its rows"
+_KEPT: Final = "the journal agrees with the head that was kept"
 PAGE = 5_000
 """Events looked through at once."""
 
@@ -37,6 +41,10 @@ async def seal(work: Work, key: JournalKey, origin: str) -> int:
     if ids:
         before = await store.last_head(work)
         tree = await _grown_from(work, before.size if before else 0)
+        if before is not None and not (
+            before.root == tree.root() and before.key == key.public and receipts.is_signed(before)
+        ):
+            raise RuntimeError("the tree is not what was signed last: see `hundi ledger verify`")
         start = tree.size
         rows = await history.journal_rows(work, ids)
         for row in rows:
@@ -79,9 +87,13 @@ async def _next_ids(reader: Reader, position: int) -> tuple[list[UUID], int]:
 async def _grown_from(reader: Reader, size: int) -> rules.Tree:
     edges = rules.edges_of(size)
     found = await store.tiles(reader, [(level, place) for level, place, count in edges if count])
-    return rules.Tree(
-        size, [_hashes(found[level, place]["hashes"]) if n else [] for level, place, n in edges]
-    )
+    grown = [
+        _hashes(found[level, place]["hashes"]) if (level, place) in found else []
+        for level, place, _ in edges
+    ]
+    if [len(one) for one in grown] != [count for _, _, count in edges]:
+        raise RuntimeError("a tile is not as long as the tree: see `hundi ledger verify`")
+    return rules.Tree(size, grown)
 
 
 def _tiles(tree: rules.Tree, start: int, times: Sequence[int]) -> list[Tile]:
@@ -175,33 +187,68 @@ def _unknown() -> DomainError:
     return not_found("seals.transfer_unknown", "there is no such transfer", field="transfer")
 
 
-async def findings(reader: Reader, key: bytes) -> AsyncIterator[Finding | int]:
+async def findings(
+    reader: Reader, key: bytes, origin: str, kept: tuple[int, bytes] | None = None
+) -> AsyncIterator[Finding | int]:
     """Recompute the whole tree from the rows: a Finding for the first thing that is wrong.
 
-    Every row against its tile, every signed head against the rows. Yields the number of rows
-    looked at now and then, for who shows progress. Hand in a snapshot's Reader.
+    Every row against its tile, every signed head against the rows and against `origin`; `kept` is
+    the size and root of a head that somebody kept elsewhere: who may write every table can make
+    all heads anew, but not one that agrees with that. Yields the number of rows looked at now and
+    then, for who shows progress. Hand in a snapshot's Reader.
     """
     tree, position, end = rules.Tree(), 0, await events.head(reader)
+    asked = _Asked(key=key, origin=origin, kept=kept)
     last = await store.last_head(reader)
     sealed, written = (last.size if last else 0), 0
     while position < end:
         ids, position = await _next_ids(reader, position)
         written += len(ids)
         rows = await history.journal_rows(reader, ids[: sealed - tree.size])
-        finding = await _page(reader, tree, rows, key)
+        finding = await _page(reader, tree, rows, asked)
         if finding is not None:
             yield finding
             return
         yield tree.size
+    open_tiles = tree.tiles()
+    stored = await store.tiles(reader, open_tiles)
+    for place, hashes in sorted(open_tiles.items()):
+        if place not in stored or stored[place]["hashes"] != hashes:
+            yield Finding(law=_TILES, row=f"tree_tile {place[0]} {place[1]}")
+    if kept is not None and kept[0] > tree.size:
+        yield Finding(law=_KEPT, row=f"sealed row {tree.size}")
+    passed = (await cursors.positions(reader)).get(CURSOR, 0)
     if tree.size < sealed:
         yield Finding(law="what was sealed stands in the journal", row=f"sealed row {tree.size}")
+    elif await store.named_upto(reader, POSTED, passed) != sealed:
+        yield Finding(law="what the sealing has passed is sealed", row=f"event_cursor {CURSOR}")
     if written != await history.transfer_count(reader):
         row = await store.unwritten(reader, POSTED)
         yield Finding(law="every transfer stands in the journal", row=f"transfer {row}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Who must have signed each head, of which books, and the head that somebody kept."""
+
+    key: bytes
+    origin: str
+    kept: tuple[int, bytes] | None
+
+    def wrong(self, head: Head, root: bytes) -> Finding | None:
+        if head.key != self.key or not receipts.is_signed(head):
+            law = "every head is signed by the journal's key"
+        elif head.origin != self.origin:
+            law = "every head is of these books"
+        elif head.root != root:
+            law = "every signed head is that of the rows"
+        else:
+            return None
+        return Finding(law=law, row=f"tree_head {head.size}")
+
+
 async def _page(
-    reader: Reader, tree: rules.Tree, rows: Sequence[Row], key: bytes
+    reader: Reader, tree: rules.Tree, rows: Sequence[Row], asked: _Asked
 ) -> Finding | None:
     start = tree.size
     heads = {one.size: one for one in await store.heads_between(reader, start, start + len(rows))}
@@ -213,16 +260,20 @@ async def _page(
         if tile is None or tile["hashes"][place * HASH : (place + 1) * HASH] != leaf:
             return Finding(law="a sealed row is what it was", row=f"transfer {row['id']}")
         tree.add(leaf)
-        tree.changed.clear()
+        if asked.kept is not None and asked.kept[0] == tree.size and asked.kept[1] != tree.root():
+            return Finding(law=_KEPT, row=f"tree_head {tree.size}")
         head = heads.get(tree.size)
-        if head is None:
-            continue
-        if head.key != key or not receipts.is_signed(head):
-            return Finding(
-                law="every head is signed by the journal's key", row=f"tree_head {head.size}"
-            )
-        if head.root != tree.root():
-            return Finding(
-                law="every signed head is that of the rows", row=f"tree_head {head.size}"
-            )
+        wrong = None if head is None else asked.wrong(head, tree.root())
+        if wrong is not None:
+            return wrong
+    return await _finished(reader, tree)
+
+
+async def _finished(reader: Reader, tree: rules.Tree) -> Finding | None:
+    """Tiles of every level that became full, against those that are stored; forgets them then."""
+    stored = await store.tiles(reader, tree.changed)
+    for place, hashes in sorted(tree.changed.items()):
+        if place not in stored or stored[place]["hashes"] != hashes:
+            return Finding(law=_TILES, row=f"tree_tile {place[0]} {place[1]}")
+    tree.changed.clear()
     return None

@@ -103,6 +103,17 @@ async def find_leaf(reader: Reader, leaf: bytes, recorded_at: int) -> int | None
     return None
 
 
+async def named_upto(reader: Reader, type_: str, seq: int) -> int:
+    """How many transfers the journal's events name up to that one."""
+    found: int = await reader.value(
+        "SELECT coalesce(sum(jsonb_array_length(payload -> 'transfers')), 0)::bigint FROM event"
+        " WHERE type = $1 AND seq <= $2",
+        type_,
+        seq,
+    )
+    return found
+
+
 async def unwritten(reader: Reader, type_: str) -> UUID | None:
     """A transfer that no event of the journal names; reads everything, so asked only in need."""
     found: UUID | None = await reader.value(

@@ -177,10 +177,15 @@ class Book:
         if bad is None:
             self.become(trial)
             return answers
+        told = {one.id for one in chain if one.id in self.bound}
         for i, one in enumerate(chain):
+            if i != bad and one.id in told:
+                answers[i] = self._again(one)
+                continue
             if i != bad:
                 answers[i] = Answer(Result.LINKED_EVENT_FAILED, None, self.available(one.debit))
-            self._bind(one, answers[i].result, now)
+            if answers[bad].result not in FREE:
+                self._bind(one, answers[i].result, now)
         return answers
 
     def _one(self, asked: Transfer, now: int) -> Answer:

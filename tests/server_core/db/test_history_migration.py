@@ -86,7 +86,7 @@ async def test_old_books_are_named_journalled_and_sealed(postgres: Postgres) -> 
             assert await audit.findings(reader) == []
             assert await events.gap(reader) is None
             assert [x async for x in rebuild.differences(reader) if isinstance(x, Finding)] == []
-            found = [one async for one in service.findings(reader, key.public)]
+            found = [one async for one in service.findings(reader, key.public, "cell0")]
             assert found[-1] == TRANSFERS
             receipt = await service.receipt(reader, derived("old", 700))
             assert receipt.index == 700

@@ -168,6 +168,30 @@ class TestChains:
         assert await post(db, *chain) == [Result.CREATED, Result.CREATED]
         assert await post(db, *chain) == [Result.EXISTS, Result.EXISTS]
 
+    async def test_a_repeat_in_a_chain_that_fails_is_told_its_own_answer(
+        self, db: Database
+    ) -> None:
+        done = [move("c1", ALICE, BOB, 5_000, linked=True), move("c2", BOB, BANK, 4_000)]
+        await post(db, *done)
+        changed = [done[0], move("c2", BOB, BANK, 4_001)]
+        assert await post(db, *changed) == [Result.EXISTS, Result.EXISTS_WITH_DIFFERENT_FIELDS]
+        failed = [move("f1", ALICE, BOB, 1, linked=True), move("f2", BOB, BANK, 9_999)]
+        assert await post(db, *failed) == [Result.LINKED_EVENT_FAILED, Result.EXCEEDS_FUNDS]
+        async with db.work() as work:
+            again = await service.post(work, failed)
+        assert [(one.result, one.first_failure) for one in again] == [
+            (Result.ID_ALREADY_FAILED, Result.LINKED_EVENT_FAILED),
+            (Result.ID_ALREADY_FAILED, Result.EXCEEDS_FUNDS),
+        ]
+
+    async def test_what_no_row_can_hold_binds_nobody_in_its_chain(self, db: Database) -> None:
+        wrong = [move("c1", ALICE, BOB, 5, linked=True), move("c2", BOB, BANK, 0)]
+        assert await post(db, *wrong) == [
+            Result.LINKED_EVENT_FAILED, Result.AMOUNT_MUST_BE_POSITIVE,
+        ]  # fmt: skip
+        mended = [wrong[0], move("c2", BOB, BANK, 5)]
+        assert await post(db, *mended) == [Result.CREATED, Result.CREATED]
+
     async def test_an_open_chain_is_refused_and_not_bound(self, db: Database) -> None:
         assert await post(db, move("c1", ALICE, BOB, 1, linked=True)) == [Result.LINKED_CHAIN_OPEN]
         assert await post(db, move("c1", ALICE, BOB, 1)) == [Result.CREATED]
@@ -396,3 +420,28 @@ async def test_a_hold_that_is_committed_while_its_post_waits_can_be_posted(db: D
 async def waits_for_a_lock(db: Database) -> bool:
     async with db.reader() as reader:
         return bool(await reader.value("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "side = CASE side WHEN 'debit' THEN 'credit' ELSE 'debit' END", "owner = owner || 'x'",
+        "code = CASE code WHEN 'wallet' THEN 'payable' ELSE 'wallet' END",
+        "moved_at = moved_at + 86400000",
+    ],
+)  # fmt: skip
+async def test_an_account_that_was_changed_no_longer_answers_to_its_id(
+    db: Database, database_url: str, change: str
+) -> None:
+    await post(db, move("t", ALICE, BOB, 5))
+    async with db.snapshot() as reader:
+        assert [one async for one in audit.misnamed(reader)] == []
+    owner = await asyncpg.connect(database_url, server_settings={"search_path": db.cell})
+    try:
+        await owner.execute("SET session_replication_role = replica")
+        await owner.execute(f"UPDATE account SET {change} WHERE id = $1", ALICE)
+    finally:
+        await owner.close()
+    async with db.snapshot() as reader:
+        [found] = [one async for one in audit.misnamed(reader)]
+    assert found.row == f"account {ALICE}"

@@ -45,9 +45,12 @@ async def seal_all(db: Database) -> None:
         pass
 
 
-async def wrong(db: Database, key: bytes = KEY.public) -> list[Finding]:
+async def wrong(
+    db: Database, key: bytes = KEY.public, kept: tuple[int, bytes] | None = None
+) -> list[Finding]:
     async with db.snapshot() as reader:
-        return [one async for one in service.findings(reader, key) if isinstance(one, Finding)]
+        found = [one async for one in service.findings(reader, key, db.cell, kept)]
+        return [one for one in found if isinstance(one, Finding)]
 
 
 async def prove(db: Database, transfer: UUID) -> receipts.Receipt:
@@ -225,3 +228,79 @@ async def test_a_transfer_that_the_journal_does_not_name_is_named(
     finally:
         await owner.close()
     assert [found.row for found in await wrong(books)] == [f"transfer {planted}"]
+
+
+async def as_owner(books: Database, url: str, *statements: str) -> None:
+    owner = await asyncpg.connect(url, server_settings={"search_path": books.cell})
+    try:
+        await owner.execute("SET session_replication_role = replica")
+        for one in statements:
+            await owner.execute(one)
+    finally:
+        await owner.close()
+
+
+async def test_a_history_that_was_sealed_anew_disagrees_with_a_head_that_was_kept(
+    books: Database, database_url: str
+) -> None:
+    """Who writes every table may have the live job sign another history; a kept head tells."""
+    await pay(books, 0, 300)
+    await seal_all(books)
+    async with books.reader() as reader:
+        kept = await service.newest(reader)
+    await as_owner(
+        books, database_url,
+        "UPDATE transfer SET reference = 'forged' WHERE amount = 7",
+        "DELETE FROM tree_head", "DELETE FROM tree_tile",
+        "UPDATE event_cursor SET seq = 0 WHERE name = 'seals'",
+    )  # fmt: skip
+    await pay(books, 300, 5)
+    await seal_all(books)
+    assert await wrong(books) == []
+    [found] = await wrong(books, kept=(kept.size, kept.root))
+    assert found.law == "the journal agrees with the head that was kept"
+    [short] = await wrong(books, kept=(10_000, kept.root))
+    assert short.row == "sealed row 305"
+
+
+async def test_what_the_sealing_was_made_to_pass_over_is_named(
+    books: Database, database_url: str
+) -> None:
+    await pay(books, 0, 9)
+    await seal_all(books)
+    await pay(books, 9, 3)
+    await as_owner(
+        books, database_url,
+        "UPDATE event_cursor SET seq = (SELECT seq FROM event_head) WHERE name = 'seals'",
+    )  # fmt: skip
+    [found] = await wrong(books)
+    assert found.row == "event_cursor seals"
+
+
+@pytest.mark.parametrize(
+    ("count", "change", "row"),
+    [
+        (9, "UPDATE tree_tile SET hashes = hashes || sha256('x')", "tree_tile 0 0"),
+        (300, "UPDATE tree_tile SET hashes = sha256('x') WHERE level = 1", "tree_tile 1 0"),
+        (300, "DELETE FROM tree_tile WHERE level = 1", "tree_tile 1 0"),
+    ],
+)
+async def test_a_tree_that_is_not_what_was_signed_is_not_signed_again(
+    books: Database, database_url: str, count: int, change: str, row: str
+) -> None:
+    await pay(books, 0, count)
+    await seal_all(books)
+    await as_owner(books, database_url, change)
+    assert [one.row for one in await wrong(books)] == [row]
+    await pay(books, count, 3)
+    with pytest.raises(RuntimeError):
+        await seal_all(books)
+    assert [one.row for one in await wrong(books)] == [row]
+
+
+async def test_a_head_of_other_books_is_named(books: Database) -> None:
+    await pay(books, 0, 9)
+    async with books.work() as work:
+        await service.seal(work, KEY, "cell7")
+    [found] = await wrong(books)
+    assert found.law == "every head is of these books"
