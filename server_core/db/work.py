@@ -228,14 +228,14 @@ class Database:
         """
         async with self._acquire() as connection:
             transaction = connection.transaction()
-            await transaction.start()
-            work = Work(connection, self.clock.now_ms(), self._ids)
             try:
+                await transaction.start()
+                work = Work(connection, self.clock.now_ms(), self._ids)
                 yield work
                 if work.emitted:
                     await self._flush(work)
             except BaseException:
-                await _roll_back(transaction)
+                await _roll_back(connection, transaction)
                 raise
             try:
                 if (
@@ -243,10 +243,13 @@ class Database:
                 ):  # else the flush has asked: a COMMIT after an error is a ROLLBACK
                     await connection.execute("SELECT")
                 await transaction.commit()
-            except LOST as error:
-                raise unavailable(
-                    "db.commit_unknown", "the answer was lost: repeat with the same key"
-                ) from error
+            except BaseException as error:
+                connection.terminate()  # it may be in its transaction still
+                if isinstance(error, LOST):
+                    raise unavailable(
+                        "db.commit_unknown", "the answer was lost: repeat with the same key"
+                    ) from error
+                raise
 
     async def check_clock(self) -> None:
         """Raises db.clock when this machine's clock is further than MAX_SKEW_MS from PostgreSQL's.
@@ -320,12 +323,14 @@ class Database:
                     await connection.remove_listener(channel, callback)
 
 
-async def _roll_back(transaction: Any) -> None:
+async def _roll_back(connection: Any, transaction: Any) -> None:
     try:
         async with asyncio.timeout(_FAREWELL_S):
             await transaction.rollback()
-    except LOST:
-        return  # the server rolled it back when the connection broke
+    except BaseException as error:
+        connection.terminate()  # the server rolls it back; in its transaction it is of no use
+        if not isinstance(error, LOST):
+            raise
 
 
 def schema_of(cell: int) -> str:

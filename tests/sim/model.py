@@ -67,6 +67,8 @@ class Book:
         self.terms = {one.id: one for one in opened}
         self.bound: dict[object, tuple[Transfer, Result, int]] = {}
         self.moves: list[Move] = []
+        self.unseen: set[object] = set()
+        """Holds of others that the batch being asked could not see yet."""
         self._of_account: dict[object, list[Move]] = {}
         self._of_hold: dict[object, list[Move]] = {}
 
@@ -74,6 +76,7 @@ class Book:
         twin = Book()
         twin.terms, twin.bound, twin.moves = dict(self.terms), dict(self.bound), list(self.moves)
         twin._of_account = {key: list(some) for key, some in self._of_account.items()}
+        twin.unseen = self.unseen
         twin._of_hold = {key: list(some) for key, some in self._of_hold.items()}
         return twin
 
@@ -246,7 +249,7 @@ class Book:
     def _ending(self, t: Transfer, now: int) -> Iterator[tuple[bool, Result]]:
         wanted = range(1, MAX_TOTAL + 1) if t.mode is Mode.POST else range(1)
         yield t.amount not in wanted, Result.AMOUNT_MUST_BE_POSITIVE
-        first = self.bound.get(t.pending_id)
+        first = None if t.pending_id in self.unseen else self.bound.get(t.pending_id)
         yield first is None or first[1] is not Result.CREATED, Result.PENDING_TRANSFER_NOT_FOUND
         hold = first[0]
         yield hold.mode is not Mode.PENDING, Result.PENDING_TRANSFER_NOT_PENDING

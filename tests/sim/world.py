@@ -170,29 +170,33 @@ def _agree(expected: list[Answer], attempt: Attempt) -> None:
 
 
 def _in_order(book: Book, attempts: Sequence[Attempt], rows: Rows) -> Book:
-    """The book after these commits, in the order of the journal, which must explain all of it.
-
-    But for a batch that names a hold which is on its way: it has no lock to wait at, answers that
-    there is no such hold, and may come into the journal after it.
-    """
+    """The book after these commits, in the order of the journal, which must explain all of it."""
     told = laws.journal(rows)
-    blind = any(
-        outcome.result is Result.PENDING_TRANSFER_NOT_FOUND
-        for attempt in attempts
-        for outcome in attempt.outcomes
-    )
     found = next(_orders(book, list(attempts), rows, told), None)
-    if found is None and blind:
-        found = next(_orders(book, list(attempts), rows, None), None)
-        if found is not None and set(told) == found.bound.keys():
-            found.bound = {key: found.bound[key] for key in told}
     if found is None:
         said = [[str(one.result) for one in attempt.outcomes] for attempt in attempts]
         raise Broken("what ran at once is as the journal's order of it", str(said))
     return found
 
 
-def _orders(book: Book, left: list[Attempt], rows: Rows, told: list[UUID] | None) -> Iterator[Book]:
+def _unseen(book: Book, attempt: Attempt) -> set[UUID | None]:
+    """The holds that were on their way: nothing there to wait at, so the answer is "no such hold".
+
+    Their batch may come into the journal first all the same. A hold that was there before, or is
+    in the same batch, must be seen.
+    """
+    own = {one.id for one in attempt.batch}
+    return {
+        asked.pending_id
+        for asked, outcome in zip(attempt.batch, attempt.outcomes, strict=True)
+        if outcome.result is Result.PENDING_TRANSFER_NOT_FOUND
+        and asked.pending_id not in book.bound.keys() | own
+    }
+
+
+def _orders(
+    book: Book, left: list[Attempt], rows: Rows, told: list[UUID], start: Book | None = None
+) -> Iterator[Book]:
     """Every order that fits; a batch that wrote nothing is in no journal, so it may stand anywhere.
 
     What is bound so far must be what the journal says up to there.
@@ -201,10 +205,13 @@ def _orders(book: Book, left: list[Attempt], rows: Rows, told: list[UUID] | None
         yield book
     for place, one in enumerate(left):
         trial, before = book.copy(), len(book.moves)
+        trial.unseen = _unseen(start or book, one)
         answers = trial.ask(one.batch, one.now)
+        trial.unseen = set()
         if (
             laws.answers_agree(answers, list(one.outcomes)) is None
-            and (told is None or list(trial.bound) == told[: len(trial.bound)])
+            and list(trial.bound) == told[: len(trial.bound)]
             and all(laws.stands(move, rows) for move in trial.moves[before:])
         ):
-            yield from _orders(trial, left[:place] + left[place + 1 :], rows, told)
+            others = left[:place] + left[place + 1 :]
+            yield from _orders(trial, others, rows, told, start or book)

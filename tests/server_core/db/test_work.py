@@ -1,9 +1,13 @@
 """A connection that dies under a Work is told as what it is, and the next Work finds another one."""
 
+import asyncio
+import contextlib
+from typing import Any
+
 import asyncpg
 import pytest
 
-from devices.clock import ManualClock
+from devices.clock import ManualClock, SystemClock
 from devices.entropy import SystemEntropy
 from server_core.db import work
 from server_core.db.work import Database
@@ -26,6 +30,36 @@ async def test_a_killed_connection_is_unreachable_and_not_a_bug(
         await die_half_way()
     async with db.work() as next_one:
         assert await next_one.value("SELECT 2") == 2
+
+
+async def test_wherever_a_work_is_cut_off_its_connection_is_not_kept_in_a_transaction(
+    db: Database,
+) -> None:
+    """BEGIN, a statement, COMMIT: the driver tells the loop of one that is put back half-way."""
+
+    async def one() -> None:
+        async with db.work() as cut:
+            await cut.value("SELECT 1")
+
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    try:
+        for turns in range(60):
+            task = asyncio.create_task(one())
+            for _ in range(turns):
+                await SystemClock().sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        async with db.reader() as reader:
+            mine = "pid <> pg_backend_pid() AND datname = current_database()"
+            left = f"SELECT count(*) FROM pg_stat_activity WHERE {mine} AND state ~ 'transaction'"
+            assert await reader.value(left) == 0
+    finally:
+        loop.set_exception_handler(before)
+    assert told == []
 
 
 async def test_a_snapshot_may_read_for_longer_than_a_command(
