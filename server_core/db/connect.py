@@ -38,9 +38,9 @@ LOST: Final = (
 
 T = TypeVar("T")
 
-# While the server is away the pool tells each of its own tries, with a trace, to whoever has set up
-# Python's logging; our programs say it once a request or a job, as JSON.
-logging.getLogger("asyncpg.pool").addHandler(logging.NullHandler())
+# While the server is away the pool tells each of its own tries, with a trace, to Python's logging;
+# our programs say it once a request or a job.
+logging.getLogger("asyncpg.pool").disabled = True
 
 
 class Connector:

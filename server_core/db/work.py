@@ -244,7 +244,7 @@ class Database:
                     await connection.execute("SELECT")
                 await transaction.commit()
             except BaseException as error:
-                connection.terminate()  # it may be in its transaction still
+                _end(connection)  # it may be in its transaction still
                 if isinstance(error, LOST):
                     raise unavailable(
                         "db.commit_unknown", "the answer was lost: repeat with the same key"
@@ -291,7 +291,7 @@ class Database:
             yield connection
         except LOST as error:
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                connection.terminate()  # the next one is looked for on every host
+                _end(connection)  # the next one is looked for on every host
             raise unavailable("db.unreachable", "the ledger is not reachable: try again") from error
         except asyncpg.LockNotAvailableError as error:
             raise unavailable(
@@ -328,9 +328,15 @@ async def _roll_back(connection: Any, transaction: Any) -> None:
         async with asyncio.timeout(_FAREWELL_S):
             await transaction.rollback()
     except BaseException as error:
-        connection.terminate()  # the server rolls it back; in its transaction it is of no use
+        _end(connection)  # the server rolls it back; in its transaction it is of no use
         if not isinstance(error, LOST):
             raise
+
+
+def _end(connection: Any) -> None:
+    # One that broke may be out of the pool already, and then it is closed.
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def schema_of(cell: int) -> str:
