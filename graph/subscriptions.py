@@ -1,11 +1,11 @@
 """Subscriptions: how a payment stands, from now on until nothing more can happen to it."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import strawberry
+from msgspec.structs import replace
 
 from graph.context import Context, Info, described
 from graph.payments import Payment

@@ -1,8 +1,9 @@
 """Who asks: every command takes an Actor, and the slice decides what it may do."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class Role(StrEnum):
@@ -17,8 +18,7 @@ class Role(StrEnum):
     SYSTEM = "system"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
+class Actor(Struct, frozen=True, kw_only=True):
     """Made only by sessions, terminals, the command line and jobs.
 
     `assurance` is the authenticator assurance level (1 or 2); `authenticated_at` is Unix ms of

@@ -1,8 +1,9 @@
 """Money as an integer of minor units and an ISO 4217 currency; never a float."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from server_core.errors import invalid
 
@@ -15,8 +16,7 @@ MAX_MINOR: Final = 2**53 - 1
 """The largest amount at any door: what JSON, OV1 (RFC 8949 profile) and JavaScript all carry."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
+class Money(Struct, frozen=True, kw_only=True):
     """`minor` units of `currency`; may be zero or negative, as a balance may."""
 
     minor: int

@@ -7,12 +7,12 @@ fixed `now_ms`; what it emits is numbered and stored by the flush just before CO
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec import Struct
 
 from devices.clock import Clock
 from devices.entropy import Entropy
@@ -60,8 +60,7 @@ Row = Any
 """An asyncpg Record: columns by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emitted:
+class Emitted(Struct, frozen=True, kw_only=True):
     """One fact to be stored with the change that made it true."""
 
     aggregate_type: str

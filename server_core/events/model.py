@@ -1,12 +1,12 @@
 """An event as it is stored: numbered without a gap in its cell and in its aggregate."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+
+class Event(Struct, frozen=True, kw_only=True):
     """`seq` is dense in the cell, `sequence` dense in the aggregate; consumers dedupe by `id`."""
 
     seq: int

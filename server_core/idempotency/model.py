@@ -1,8 +1,9 @@
 """A claim to a key, and what claiming it found."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from server_core.errors import DomainError
 
@@ -26,8 +27,7 @@ class State(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """`scope` is the caller, `key` theirs, `verb` the command, `body` its canonical hash."""
 
     scope: str
@@ -36,27 +36,23 @@ class Claim:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fresh:
+class Fresh(Struct, frozen=True, kw_only=True):
     """Nobody did this before: do it. `fence` grows with every take-over."""
 
     fence: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class Replay(Struct, frozen=True, kw_only=True):
     """It was done: answer what was answered."""
 
     answer: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True, kw_only=True):
     """The key was used for something else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(Struct, frozen=True, kw_only=True):
     """Another holds the lease until `until` (Unix ms), under `fence`."""
 
     until: int
@@ -66,8 +62,7 @@ class Running:
 Found = Fresh | Replay | Mismatch | Running
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(Generic[T]):
+class Answer(Struct, Generic[T], frozen=True, kw_only=True):
     """What a command with a key came to; `replayed` when an earlier request was answered so."""
 
     value: T

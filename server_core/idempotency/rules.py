@@ -1,10 +1,10 @@
 """What a claim that is not the first one means, and what a key and a body are. Pure."""
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from server_core.errors import DomainError, Kind, conflict, invalid, unavailable
 from server_core.idempotency.model import (
@@ -50,8 +50,7 @@ def body_hash(body: Any) -> bytes:
     return hashlib.sha256(msgspec.json.encode(body, order="sorted")).digest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True):
     """The key's row, as far as a repeated claim is judged by it."""
 
     verb: str

@@ -1,15 +1,15 @@
 """The ledger's laws: a pass over each kind of row names the first that breaks one. No locks."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from server_core.db.work import Reader
 from server_core.ledger.model import NORMAL_SIDE, Code, Finding, account_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
+class Pass(Struct, frozen=True, kw_only=True):
     """Rows that are read once, how one is named, and the laws of which each is asked.
 
     A law is its sentence and the condition under which a row breaks it.

@@ -1,9 +1,10 @@
 """What the ledger is made of: accounts with four running totals, immutable transfers, outcomes."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from server_core.ids import derived
 
@@ -56,8 +57,7 @@ NO_FLOOR: Final = frozenset(
 """Accounts that may stand on either side of zero."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """One account; totals in minor units of `ledger` (a currency), `moved_at` its last entry's time."""
 
     id: UUID
@@ -103,8 +103,7 @@ class Mode(StrEnum):
     EXPIRE = "expire"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
+class Transfer(Struct, frozen=True, kw_only=True):
     """One immutable movement from one account to another.
 
     `id` comes from the caller and is the idempotency key, for ever: derive it from purpose, owner,
@@ -173,8 +172,7 @@ class Outcome(NamedTuple):
         return self.result in FINE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(Struct, frozen=True, kw_only=True):
     """A pending transfer as it stands: `remaining` until `resolved_by` a final post, void, expiry."""
 
     transfer: Transfer
@@ -182,8 +180,7 @@ class Hold:
     resolved_by: Mode | None = None
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(Struct):
     """An account while a batch is decided: what it allows, and its running totals.
 
     `line` is the place of its newest entry in the decision, -1 while it has none there.
@@ -218,8 +215,7 @@ class Standing:
         return self.balance + (self.credits_pending if self.credit else self.debits_pending)
 
 
-@dataclass(slots=True)
-class Known:
+class Known(Struct):
     """What the ledger knows of the ids in a batch, read under the accounts' locks."""
 
     accounts: dict[UUID, Standing]
@@ -250,8 +246,7 @@ class Made(NamedTuple):
     recorded_at: int
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct):
     """What a batch writes. `last` marks the lines after which an account has no other one."""
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -260,8 +255,7 @@ class Decision:
     last: list[bool] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """`law` that a row breaks, and the row; `fatal` is False for what an operator must look at."""
 
     law: str

@@ -3,9 +3,10 @@
 Written apart from `rules.decide`, which it checks: it decides nothing, it only adds up.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from server_core.ledger.model import Mode
 
@@ -27,8 +28,7 @@ class Said(NamedTuple):
     credits_posted: int
 
 
-@dataclass(slots=True)
-class Replay:
+class Replay(Struct):
     """One account, fed its sides in the order of their versions."""
 
     account: UUID

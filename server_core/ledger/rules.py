@@ -1,9 +1,11 @@
 """The ledger's decisions: transfers one by one over balances that the earlier ones left. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from server_core.ledger.model import (
     MAX_TOTAL,
@@ -59,8 +61,7 @@ def chains(transfers: Sequence[Transfer]) -> Iterable[Sequence[Transfer]]:
         yield transfers[start:]
 
 
-@dataclass(slots=True, frozen=True)
-class _Undo:
+class _Undo(Struct, frozen=True):
     """What a chain may touch, as it was before: so that all of it can be taken back."""
 
     holds: dict[UUID, Hold | None]

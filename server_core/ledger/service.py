@@ -1,9 +1,11 @@
 """Post transfers in batches, open accounts, read balances, now and then, and statements."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from server_core.db.work import Emitted, Reader, Work
 from server_core.errors import invalid, not_found
@@ -30,8 +32,7 @@ JOURNAL: Final = derived("journal")
 POSTED: Final = "ledger.posted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatementLine:
+class StatementLine(Struct, frozen=True, kw_only=True):
     """One line of a statement: `change` and `balance` in minor units on the normal side."""
 
     version: int

@@ -1,9 +1,9 @@
 """The device table's rows and SQL."""
 
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import Index
 from sqlmodel import SQLModel
 
@@ -28,8 +28,7 @@ class DeviceRow(SQLModel, table=True):
     revoked_at: int | None = col.big(null=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class Device(Struct, frozen=True, kw_only=True):
     """A payer's device; `tier` says how well its key is kept."""
 
     id: UUID

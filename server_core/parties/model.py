@@ -1,9 +1,10 @@
 """A party: a person or a merchant."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.ledger.model import Code
 
@@ -20,8 +21,7 @@ MONEY_ACCOUNT: Final[dict[Kind, Code]] = {Kind.PERSON: Code.WALLET, Kind.MERCHAN
 """Where a party's money stands: what we owe a person, what we owe a shop until settlement."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
+class Party(Struct, frozen=True, kw_only=True):
     """`mcc` (ISO 18245) is a merchant's category; `payee` its 8-byte OV1 id, never re-used."""
 
     id: UUID

@@ -1,7 +1,8 @@
 """What became of an attempt: its rail is asked, and never told to pay again."""
 
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work

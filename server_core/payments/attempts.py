@@ -1,9 +1,10 @@
 """An attempt: what pays, what a rail's answer makes of it, and the transfers that it moves. Pure."""
 
 import re
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.errors import invalid
 from server_core.idempotency.model import LEASE_MS, Claim

@@ -1,7 +1,8 @@
 """What follows an authorization: capture in parts or whole, and giving the rest back."""
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM, Actor
 from server_core.db.work import Work

@@ -1,9 +1,11 @@
 """Transaction 1 of a confirm, batch-first: claim, lock, decide, move or hold, answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from server_core.actor import Actor
 from server_core.db.work import Work
@@ -44,8 +46,7 @@ from server_core.rails.model import RailOrder
 from server_core.rails.router import Ask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """Transaction 1 is committed: the rail may be called with `order`, with no transaction open.
 
     `ask` is what the router was asked; its `tried` names the rails of this request, the last one
@@ -58,8 +59,7 @@ class Sent:
     ask: Ask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
+class Busy(Struct, frozen=True, kw_only=True):
     """The same key is under way; `attempt` is set when its lease ran out and is now the caller's."""
 
     until: int

@@ -6,8 +6,9 @@ the slices below, each by id. The first gate that refuses decides.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from server_core.db.work import Work
 from server_core.errors import DomainError
@@ -15,8 +16,7 @@ from server_core.parties.model import Party
 from server_core.payments.model import Confirm, Intent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
+class Proposed(Struct, frozen=True, kw_only=True):
     """A confirm that the rules of payments let through: who pays what to whom, by which method."""
 
     command: Confirm

@@ -1,10 +1,11 @@
 """Transaction 2: bring an attempt to what its rail answered, over the next rail if it never left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
@@ -34,8 +35,7 @@ from server_core.rails.model import RailAnswer
 _log = structlog.get_logger("hundi.payments")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landed:
+class Landed(Struct, frozen=True, kw_only=True):
     """How an attempt and its intent stand now; `next` is to be sent instead of it."""
 
     intent: Intent
@@ -43,8 +43,7 @@ class Landed:
     next: Sent | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landing:
+class Landing(Struct, frozen=True, kw_only=True):
     """What a rail answered of an attempt; `sent` is the request that still waits for it."""
 
     attempt: UUID

@@ -1,9 +1,10 @@
 """Intents, attempts, their states, and the transitions that there are."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor
 
@@ -153,8 +154,7 @@ OPEN: Final = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(Struct, frozen=True, kw_only=True):
     """What is to be paid, by whom, to whom. `payer` is None until somebody confirms.
 
     `origin` names the command and the key that made it, after the key's answer is forgotten too.
@@ -185,8 +185,7 @@ class Intent:
     action: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """One operation over one rail, of `amount` minor units; `code` is the rail's own, verbatim.
 
     A capture that is `final` gives the rest back. `rail` is None where the ledger alone sufficed, and `route` why it was this one (a record of
@@ -219,8 +218,7 @@ class Attempt:
     ended_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
+class Create(Struct, frozen=True, kw_only=True):
     """Ask for money (as payee), offer it (as payer), or fill one's own wallet (top-up)."""
 
     actor: Actor
@@ -234,8 +232,7 @@ class Create:
     capture_method: CaptureMethod = CaptureMethod.AUTOMATIC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirm:
+class Confirm(Struct, frozen=True, kw_only=True):
     """Pay the intent as `actor`.
 
     `instrument` is what pays: a VPA (`upi`), a card's token (`card`), a bank's code (`netbanking`).
@@ -248,8 +245,7 @@ class Confirm:
     instrument: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pay:
+class Pay(Struct, frozen=True, kw_only=True):
     """Create and confirm in one: `offer` is what is paid, and its actor and key are the payment's."""
 
     offer: Create
@@ -265,8 +261,7 @@ class Pay:
         return self.offer.key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capture:
+class Capture(Struct, frozen=True, kw_only=True):
     """Take `amount` of what an intent set aside, None for all that is left.
 
     `final` gives the rest back to the payer.
@@ -279,8 +274,7 @@ class Capture:
     final: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
+class Cancel(Struct, frozen=True, kw_only=True):
     """End an intent that nobody has paid, or give back what it set aside.
 
     A repeat changes nothing: without a key it is not remembered.

@@ -1,8 +1,9 @@
 """A settled voucher as the payment that it is: seen, refunded and told like any other."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.db.work import Work
 from server_core.ids import derived
@@ -17,8 +18,7 @@ from server_core.payments.model import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sale:
+class Sale(Struct, frozen=True, kw_only=True):
     """What a terminal took offline: the voucher whose hash is `h`, its money moved in this Work."""
 
     h: bytes

@@ -1,8 +1,9 @@
 """What may happen to an intent next, and who may make it happen. Pure."""
 
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError, Kind, conflict, denied, invalid, limited, not_found
@@ -290,7 +291,7 @@ def moved(intent: Intent, state: State, now_ms: int, **changes: object) -> Inten
     """The intent in its next state, if the table has that step."""
     if state not in TRANSITIONS[intent.state]:
         raise conflict("payments.state", f"this payment is {intent.state}", state=str(intent.state))
-    return replace(intent, state=state, updated_at=now_ms, **changes)  # type: ignore[arg-type]
+    return replace(intent, state=state, updated_at=now_ms, **changes)
 
 
 def refusal(outcome: Outcome) -> DomainError:

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM, Actor
 from server_core.db.work import Database, Reader, Work

@@ -1,8 +1,9 @@
 """What of a payment's attempts each side may see: one rule for every face."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor
 from server_core.db.work import Reader
@@ -10,8 +11,7 @@ from server_core.payments import rules, store
 from server_core.payments.model import Attempt, AttemptState, Intent, Method, Operation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(Struct, frozen=True, kw_only=True):
     """An attempt as one side sees it: a face takes this and never the attempt itself.
 
     `amount` in minor units, times in Unix ms; `code` (the rail's own, verbatim) and `hint` (of what

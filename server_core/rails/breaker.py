@@ -3,9 +3,11 @@
 Every time is monotonic ms, read and passed by the caller.
 """
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class State(StrEnum):
@@ -16,8 +18,7 @@ class State(StrEnum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """When a breaker opens: `least_bad` and at least half of the last `calls` within `within_ms`.
 
     It stays open for `wait_ms`, twice as long after each failed probe, `longest_wait_ms` at most.
@@ -37,8 +38,7 @@ class Limits:
 LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class Breaker(Struct, frozen=True, kw_only=True):
     """What is remembered of a rail.
 
     `calls`: (when it ended, whether it was good), oldest first, while closed. `since_ms`: when it

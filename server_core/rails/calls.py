@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from devices.clock import Clock, SystemClock
 from server_core.rails.model import Outcome, RailAnswer
@@ -18,8 +19,7 @@ _DID_NOT_LEAVE: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTim
 MAX_REFUSAL: Final = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailSettings:
+class RailSettings(Struct, frozen=True, kw_only=True):
     """Deadlines in seconds, over the whole call, and the limits of one adapter.
 
     15 s to pay, 10 s for the rest: NPCI's response times since 16 June 2025, kept for every rail.
@@ -35,8 +35,7 @@ class RailSettings:
     max_answer_bytes: int = 16_384
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(Struct, frozen=True, kw_only=True):
     """What is asked. An answer is believed when it says the value `about` under that name.
 
     `moves` money: then that it did not leave, and that it was refused as malformed (400), are

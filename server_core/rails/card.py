@@ -1,9 +1,10 @@
 """The card rail: authorizes and captures over upi-core's card door, by token alone."""
 
 import re
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.rails import codes
 from server_core.rails.calls import Call

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from devices.clock import Clock, SystemClock
 from devices.entropy import Entropy, SystemEntropy
@@ -16,8 +17,7 @@ from server_core.rails.traits import carrier_of, method_of
 _ON_US: Final = "book"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """Which rail, and why: `record` is JSON that `router.replay` decides again from.
 
     It is None where the ledger alone suffices: nothing was weighed.
@@ -27,8 +27,7 @@ class Choice:
     record: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rails:
+class Rails(Struct, frozen=True, kw_only=True):
     """The rails by name: `upi`, and `upi.2` for a second connection that carries the same method.
 
     `pace` below 1 asks a sandbox sooner than a real switch allows.

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from server_core.rails.breaker import (
     LIMITS,
@@ -27,8 +28,7 @@ _GOOD: Final = frozenset({Outcome.SUCCEEDED, Outcome.AUTHORIZED, Outcome.ACTION}
 _BAD: Final = frozenset({Outcome.NOT_SENT, Outcome.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """One rail as a decision sees it: `good` of `total` calls of the payer's bank went well.
 
     `state` is whether this caller may use it: `half_open` only while the probe's place is free,

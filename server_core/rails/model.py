@@ -1,9 +1,10 @@
 """The port of a payment rail: what may be asked of it, and the eight answers that there are."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class Outcome(StrEnum):
@@ -31,8 +32,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailOrder:
+class RailOrder(Struct, frozen=True, kw_only=True):
     """One debit to ask for. `attempt` is the rail's idempotency key: one attempt, one debit.
 
     `instrument` is what the payer pays with: the VPA over UPI, the card's token, the bank's code.
@@ -51,8 +51,7 @@ class RailOrder:
     capture: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailRefund:
+class RailRefund(Struct, frozen=True, kw_only=True):
     """Money to give back of a debit. `refund` is the rail's idempotency key: one id, one refund.
 
     `debit` is the rail's own id of the debit where that is not the attempt's: when the payer's own
@@ -67,8 +66,7 @@ class RailRefund:
     debit: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RailAnswer:
+class RailAnswer(Struct, frozen=True, kw_only=True):
     """What came of one call.
 
     `code` is the rail's own, verbatim, or None when nothing readable came back; `rail_reference`
@@ -86,8 +84,7 @@ class RailAnswer:
     latency_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkPayment:
+class LinkPayment(Struct, frozen=True, kw_only=True):
     """What somebody's app made of a link: its own transaction id, and what became of the debit."""
 
     txn_id: str

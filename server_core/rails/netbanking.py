@@ -1,9 +1,10 @@
 """The netbanking rail: the payer acts on the bank's page, and the bank is asked what came of it."""
 
 import ipaddress
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from server_core.rails import codes
 from server_core.rails.doors import MAX_NOTE, DoorRail

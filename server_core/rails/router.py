@@ -1,9 +1,11 @@
 """Which rail carries a payment, and why: decided from numbers alone, so that it can be decided again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from server_core.rails.breaker import State
 from server_core.rails.health import Reading
@@ -44,8 +46,7 @@ class Why(StrEnum):
     BREAKER_OPEN = "breaker_open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """What is to be paid: `bank` is whose health counts, `tried` what was not reached already.
 
     `preferred` are the payee's own wishes, the first the dearest; `amount` and `most`, what the
@@ -62,8 +63,7 @@ class Ask:
     tried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """A rail as it was weighed; `score` is its expected success, of a thousand."""
 
     rail: str
@@ -71,8 +71,7 @@ class Candidate:
     score: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The rail, None when the ledger alone suffices or none can be taken, and how all were weighed."""
 
     rail: str | None

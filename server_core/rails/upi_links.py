@@ -8,9 +8,10 @@ Source: NPCI UPI linking specification, 1.6. A signature (`sign`) is neither mad
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 from server_core.errors import invalid
 from server_core.money import positive_minor
@@ -42,8 +43,7 @@ _TEXTS: Final[dict[str, tuple[str, re.Pattern[str], str]]] = {
 """A field of PayLink: its parameter, its shape, and the shape in words. Links keep this order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayLink:
+class PayLink(Struct, frozen=True, kw_only=True):
     """What a link asks for. `amount_minor` None lets the payer type it; paise of INR only.
 
     `reference` is the merchant's own (`tr`), which the payment is found by again: never absent in

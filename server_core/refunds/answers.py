@@ -1,9 +1,9 @@
 """What a refund says: to the key that asked for it, and to the event log."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from server_core.actor import Actor
 from server_core.db.work import Emitted

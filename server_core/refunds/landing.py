@@ -1,8 +1,9 @@
 """Transaction 2 of a refund: bring it to what its rail answered, and ask when that was not clear."""
 
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work

@@ -1,9 +1,10 @@
 """A refund, its states, and the command that makes one."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor
 from server_core.payments.model import Method
@@ -34,8 +35,7 @@ class Reason(StrEnum):
     FRAUDULENT = "fraudulent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(Struct, frozen=True, kw_only=True):
     """`amount` minor units of `intent` that go back over the rail of `attempt`, which paid them.
 
     `rail` is None when they go back into the wallet; `debit` is the rail's own id of what the
@@ -68,8 +68,7 @@ class Refund:
     ended_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """Give `amount` of a payment back, None for all that is left of it."""
 
     actor: Actor

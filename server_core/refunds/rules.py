@@ -1,7 +1,8 @@
 """What may be given back, by whom, and how the money moves. Pure."""
 
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError, conflict, denied, invalid, not_found

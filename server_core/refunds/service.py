@@ -1,8 +1,9 @@
 """Refunds: one key makes one; the sum of them never exceeds what was captured."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor
 from server_core.db.work import Database, Reader, Work
@@ -19,15 +20,13 @@ from server_core.refunds import answers, landing, rules, store
 from server_core.refunds.model import Ask, Refund, State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sent:
+class _Sent(Struct, frozen=True, kw_only=True):
     """Transaction 1 is committed: the rail may be called, with no transaction open."""
 
     refund: Refund
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Busy:
+class _Busy(Struct, frozen=True, kw_only=True):
     """The same key is under way; `refund` is set when its lease ran out and is now the caller's."""
 
     refund: UUID | None = None

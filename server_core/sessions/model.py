@@ -1,8 +1,9 @@
 """A session and a one-time link to one."""
 
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor, Role
 
@@ -12,8 +13,7 @@ TOUCH_MS: Final = 60 * 1000
 LINK_LIFE_MS: Final = 10 * 60 * 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """`assurance` and `authenticated_at` say how and when the person was last proved."""
 
     id: UUID

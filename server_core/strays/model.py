@@ -1,9 +1,10 @@
 """A stray: money that a rail took and that no payment is waiting for."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class State(StrEnum):
@@ -17,8 +18,7 @@ RETRY_MS: Final = 15 * 60 * 1000
 """How long before a rail that did not give it back is asked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """A debit of `amount` minor units that a rail says it made for `attempt`, which had ended.
 
     `debit` is the rail's own id of it where a payer's app made it; None when it is the attempt's.
@@ -34,8 +34,7 @@ class Found:
     rail_reference: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stray:
+class Stray(Struct, frozen=True, kw_only=True):
     """What was found, and how far it is on its way back.
 
     `refusals` counts how often the rail refused for good to give it back: each time is asked for under

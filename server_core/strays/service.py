@@ -1,7 +1,8 @@
 """A stray is caught in one commit, and given back by its rail under its own id: once."""
 
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Emitted, Reader, Work

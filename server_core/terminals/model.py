@@ -1,9 +1,10 @@
 """A terminal: one key, one payee, for ever."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from server_core.actor import Actor, Role
 
@@ -19,8 +20,7 @@ class State(StrEnum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terminal:
+class Terminal(Struct, frozen=True, kw_only=True):
     """`id` (4 B) is never re-used and belongs to `payee` (8 B) of merchant `party`."""
 
     id: bytes

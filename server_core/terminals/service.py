@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from devices.entropy import Entropy
 from offline.codec import certificate_bytes

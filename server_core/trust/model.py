@@ -1,7 +1,8 @@
 """The issuer's keys as they are kept, and the maxima that bound a stolen one."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from offline.model import Policy
 
@@ -18,8 +19,7 @@ payment, INR 2,000 an instrument; settled within 4 days). They travel in the rin
 is a new bundle version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuerKey:
+class IssuerKey(Struct, frozen=True, kw_only=True):
     """One issuer key: a 32-byte Ed25519 seed, its dates (Unix s), and when it was first published."""
 
     kid: bytes
@@ -29,8 +29,7 @@ class IssuerKey:
     published_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRing:
+class KeyRing(Struct, frozen=True, kw_only=True):
     """All secrets of trust. `issuers`: retired ones, the `current` one, and last the next one."""
 
     root_seed: bytes

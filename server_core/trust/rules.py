@@ -1,7 +1,8 @@
 """How the issuer's keys follow one another. Pure."""
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from offline.codec import MAX_BUNDLE_ENTRIES
 from server_core.errors import conflict

@@ -1,9 +1,9 @@
 """Close an allowance: after its time by the database's clock, part what is left of its hold."""
 
-from dataclasses import replace
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from offline.journal import CloseReason
 from server_core.actor import SYSTEM

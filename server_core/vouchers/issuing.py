@@ -1,9 +1,10 @@
 """Issue an allowance backed by a hold, and take it back: by its device, or with its device."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from devices.entropy import Entropy
 from offline import codec

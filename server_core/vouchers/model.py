@@ -1,9 +1,10 @@
 """Allowances and what becomes of the vouchers under them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from offline.verify import Link
 from offline.wire import SignedVoucher
@@ -43,8 +44,7 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Allowance(Struct, frozen=True, kw_only=True):
     """A as it was issued, its hold, and where the hold has gone. Times in whole Unix seconds.
 
     settled + claimed + unclaimed + returned ≤ hold at every instant, = hold when CLOSED.
@@ -73,8 +73,7 @@ class Allowance:
         return self.hold - self.settled - self.claimed - self.unclaimed - self.returned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """A voucher that reached us, by h; `verdict` is what became of it first.
 
     `place` counts receipts within the allowance (under its lock, so it is the commit order).
@@ -93,8 +92,7 @@ class Seen:
     claimable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Struct, frozen=True, kw_only=True):
     """The one voucher that took (aid, counter)."""
 
     aid: bytes
@@ -105,8 +103,7 @@ class Settled:
     amount: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """Two validly signed vouchers that no honest device makes; stored once, lower h first."""
 
     aid: bytes
@@ -115,8 +112,7 @@ class Evidence:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldVoid:
+class HeldVoid(Struct, frozen=True, kw_only=True):
     """A terminal's signed void of h; `applied_at` is set when the refund is posted.
 
     Kept by (h, terminal): a stranger's void of somebody's voucher stands in nobody's way. `tries`
@@ -134,8 +130,7 @@ class HeldVoid:
     applied_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unclaimed:
+class Unclaimed(Struct, frozen=True, kw_only=True):
     """Witnessed value that no terminal brought in time: the merchant's by claim until `until` (s)."""
 
     h: bytes
@@ -146,8 +141,7 @@ class Unclaimed:
     paid_to: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Journal:
+class Journal(Struct, frozen=True, kw_only=True):
     """What the server knows of a terminal's journal.
 
     `applied` is the highest APPLY acknowledged, over all epochs; `told` the revocation epoch of the
@@ -162,8 +156,7 @@ class Journal:
     told: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(Struct, frozen=True, kw_only=True):
     """Signed headers said: from head `first` to head `last`, the highest APPLY so far is `applied`."""
 
     applied: int
@@ -171,8 +164,7 @@ class Claimed:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """One voucher as an operator sees it."""
 
     h: bytes
@@ -185,8 +177,7 @@ class Report:
     settled: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(Struct, frozen=True, kw_only=True):
     """An ACCEPT row ready to be judged: `content` is the verdict of its stateless checks.
 
     `applied` is the revocation epoch in force at that row, `accepted_at` the terminal's time (s).
@@ -198,8 +189,7 @@ class Item:
     applied: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(Struct, frozen=True, kw_only=True):
     """A request that its terminal closed without a voucher."""
 
     nonce: bytes

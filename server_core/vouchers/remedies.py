@@ -1,7 +1,8 @@
 """SQL of what undoes or makes good: closed requests, voids, claims, unclaimed money."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple
+
+from msgspec.structs import astuple
 
 from server_core.db.work import Reader, Work
 from server_core.db.work import columns as unnested

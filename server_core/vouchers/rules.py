@@ -1,9 +1,11 @@
 """First seen wins: items judged one by one over the state that the earlier ones left. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from offline import verify
 from offline.verdicts import Verdict
@@ -27,8 +29,7 @@ MAX_SEEN: Final = 2_000
 proof is long complete, and a forging pair of device and terminal fills no disk."""
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Struct):
     """Everything stored that the batch may touch, read under the allowances' locks.
 
     `seen` is by allowance and h, in order of receipt.
@@ -41,8 +42,7 @@ class Facts:
     revoked: dict[bytes, int] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(Struct):
     """What a batch writes."""
 
     verdicts: list[Verdict] = field(default_factory=list)
@@ -178,8 +178,7 @@ def claims_hold(
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class Closing(Struct, frozen=True, kw_only=True):
     """Where the rest of a hold goes: (h, amount) to merchants, to unclaimed, and back to the payer."""
 
     claims: tuple[tuple[bytes, int], ...]

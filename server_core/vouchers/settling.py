@@ -1,7 +1,8 @@
 """One Work settles what a batch brought: facts under lock, pure rules, writes by unnest, one post."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from offline.journal import Accept, Apply, Close, Row, VoidRow
 from offline.model import VoidReason
@@ -18,8 +19,7 @@ from server_core.vouchers.model import Ended, HeldVoid, Item, Settled, Step
 from server_core.vouchers.rules import Facts, Judged
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """A journal row as it was read and checked outside the transaction."""
 
     seq: int

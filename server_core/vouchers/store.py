@@ -1,9 +1,10 @@
 """SQL of allowances and settlement: read under the allowances' locks, written by unnest."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import astuple
 
 from offline.verify import Link
 from server_core.db.work import Reader, Row, Work

@@ -1,8 +1,10 @@
 """A terminal's sync: is it its one history, what is new in it, and the signed answer."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from devices.entropy import Entropy
 from offline.codec import revocations_bytes
@@ -44,8 +46,7 @@ MAX_REVOKED: Final = 1_000
 """Revocations in one answer; the next one goes on where it ended."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """What one sync comes to: the batch's verdict, an item a row, and the journal as it stands."""
 
     verdict: Verdict

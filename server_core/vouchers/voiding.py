@@ -1,7 +1,9 @@
 """Voids: an idempotent full refund of h, whatever came first."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from offline.model import VoidReason
 from offline.payer import check_void_signature, decode_void
@@ -62,8 +64,7 @@ async def hand_in(db: Database, keys: Keys, text: str) -> str:
     return await db.transact(do)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(Struct, frozen=True, kw_only=True):
     """A void whose voucher is settled: shop to payer, all of it that was not refunded already."""
 
     void: HeldVoid

@@ -1,9 +1,10 @@
 """Endpoints, their messages and what became of each attempt, as values."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
 
 DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Standard Webhooks' schedule: the wait before each attempt, counted from the end of the last."""
@@ -68,8 +69,7 @@ class Failure(StrEnum):
     SECRET = "secret"  # noqa: S105 - a name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """Where one party's events go. Times are Unix ms; `from_seq` is the log's head at creation."""
 
     id: UUID
@@ -86,8 +86,7 @@ class Endpoint:
     changed_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
+class Secret(Struct, frozen=True, kw_only=True):
     """One signing secret of an endpoint; `expires_at` None means the current one."""
 
     endpoint: UUID
@@ -97,8 +96,7 @@ class Secret:
     expires_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True, kw_only=True):
     """One ed25519 key of the house, by which every message is signed too."""
 
     kid: str
@@ -108,8 +106,7 @@ class SigningKey:
     expires_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(Struct, frozen=True, kw_only=True):
     """One event for one endpoint. `tries` counts failures since it was made or replayed."""
 
     id: UUID
@@ -129,8 +126,7 @@ class Message:
     done_at: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(Struct, frozen=True, kw_only=True):
     """A message whose next attempt is this worker's, until the lease is over."""
 
     id: UUID
@@ -145,8 +141,7 @@ class Claimed:
     lease: UUID
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(Struct, frozen=True, kw_only=True):
     """What one attempt got: a status or a failure; `retry_after_s` as the endpoint asked."""
 
     started_at: int
@@ -160,8 +155,7 @@ class Heard:
         return self.failure is None and self.status is not None and 200 <= self.status < 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """A row of history: what the answer held is not kept, it may be secret."""
 
     message: UUID
@@ -172,8 +166,7 @@ class Attempt:
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(Struct, frozen=True, kw_only=True):
     """What an attempt makes of its message. `disable` and `rest_until` are for the endpoint."""
 
     state: MessageState
@@ -183,8 +176,7 @@ class Settled:
     rest_until: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """An endpoint with the secret that is shown now; `replayed` when the key was used before."""
 
     endpoint: Endpoint
@@ -192,8 +184,7 @@ class Made:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Struct, frozen=True, kw_only=True):
     """What a new endpoint is to be, as it was asked for."""
 
     url: str

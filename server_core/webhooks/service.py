@@ -1,8 +1,9 @@
 """Endpoints: made, read, changed, disabled, rotated, deleted; and what was sent to them."""
 
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from devices.entropy import Entropy
 from devices.keystore.fields import FieldKeys, place

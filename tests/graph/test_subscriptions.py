@@ -1,11 +1,11 @@
 """A payment's status: nothing lost between reading and listening, nothing told twice."""
 
-from dataclasses import replace
 from inspect import isawaitable
 from uuid import UUID
 
 import pytest
 from graphql import parse, subscribe
+from msgspec.structs import replace
 
 from graph.schema import SCHEMA, compiled
 from graph.subscriptions import after

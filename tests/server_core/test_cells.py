@@ -5,12 +5,12 @@ import inspect
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 import server_core
 from devices.clock import ManualClock

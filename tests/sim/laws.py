@@ -11,7 +11,7 @@ from server_core.ledger.model import MAX_TOTAL, Account, Transfer
 from tests.sim.model import Answer, Book, Move, Totals
 
 _SUMS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
-_FIELDS = tuple(name for name in Transfer.__dataclass_fields__ if name != "linked")
+_FIELDS = tuple(name for name in Transfer.__struct_fields__ if name != "linked")
 
 
 class Broken(AssertionError):  # noqa: N818 - it is what happened to the law, said as the report says it

@@ -5,7 +5,9 @@ is asked for, what a hold keeps is its amount less its posts, a chain is tried o
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from server_core.ledger.model import MAX_TOTAL, Account, Mode, Result, Side, Transfer
 
@@ -20,8 +22,7 @@ _ALREADY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """One account as it stands: how often it moved, and its four sums."""
 
     version: int = 0
@@ -31,8 +32,7 @@ class Totals:
     credits_posted: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """An accepted transfer with the accounts that it really moved, and both right after it."""
 
     transfer: Transfer
@@ -47,8 +47,7 @@ class Move:
         return self.at if when is None else when
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the ledger must say to one transfer."""
 
     result: Result

@@ -1,8 +1,9 @@
 """What a world does next: thrown from the seed, and leaning to the edges of what the book allows."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from server_core.ids import derived
 from server_core.ledger import service

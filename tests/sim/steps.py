@@ -1,8 +1,9 @@
 """What a step of a world is: its kind, its batches, the limits that it sets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from server_core.ids import derived
 from server_core.ledger.model import Mode, Transfer
@@ -18,8 +19,7 @@ KINDS = {
 AT_ONCE = ("queue", "poisoned", "race")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What an account is to allow from now on; a floor above the cap is refused as it stands."""
 
     account: UUID
@@ -32,8 +32,7 @@ class Limits:
         return self.floor is None or self.cap is None or self.floor <= self.cap
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """One thing that happens: `groups` are the batches of its Works, or the commands of a queue."""
 
     kind: str

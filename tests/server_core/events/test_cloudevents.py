@@ -2,13 +2,13 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from server_core.errors import DomainError
 from server_core.events import cloudevents

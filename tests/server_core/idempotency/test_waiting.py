@@ -1,9 +1,9 @@
 """A duplicate that waits: what it is told when the first one answers, gives up, dies or is slow."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import ManualClock
 from server_core.db.work import Database

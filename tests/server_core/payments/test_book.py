@@ -1,9 +1,9 @@
 """Wallet to wallet: one commit, once only, whatever comes twice, at once, or wrongly."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from server_core.actor import Actor, Role
 from server_core.db.work import Database

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError

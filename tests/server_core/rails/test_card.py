@@ -1,10 +1,10 @@
 """The card adapter against the sandbox over sockets: each steer, each outcome, each idempotent."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import ManualClock, SystemClock
 from devices.entropy import SeededEntropy

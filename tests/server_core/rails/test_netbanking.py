@@ -1,10 +1,11 @@
 """The netbanking adapter against the sandbox over sockets, the payer pressing buttons between."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import ManualClock, SystemClock
 from devices.entropy import SeededEntropy
@@ -89,7 +90,7 @@ async def test_what_was_called_back_can_no_longer_be_approved(rail: NetbankingRa
 
 async def test_a_payer_who_does_not_act_in_time_is_too_late():
     clock = ManualClock(1_790_000_000_000)
-    with sandbox(replace(PROMPT, action_ms=60_000), clock=clock) as address:
+    with sandbox(dataclasses.replace(PROMPT, action_ms=60_000), clock=clock) as address:
         async with NetbankingRail.connect(address) as rail:
             asked = order()
             first = await rail.authorize(asked)

@@ -1,11 +1,11 @@
 """Each rule of the choice, that it can be made again from its record, and what an outage costs."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from devices.entropy import SeededEntropy
 from server_core.rails import router

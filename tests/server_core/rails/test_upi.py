@@ -1,11 +1,11 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from uuid import UUID
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import SystemClock
 from devices.entropy import SeededEntropy

@@ -1,9 +1,9 @@
-from dataclasses import replace
 from urllib.parse import parse_qsl, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from server_core.errors import DomainError
 from server_core.rails.upi_links import PayLink, pay_link, read_link

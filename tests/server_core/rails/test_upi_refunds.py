@@ -1,11 +1,11 @@
 """Refunds and links over UPI, against the sandbox over sockets."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import SystemClock
 from devices.entropy import SeededEntropy

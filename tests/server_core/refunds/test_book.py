@@ -1,11 +1,11 @@
 """Refunds of wallet payments: whole, in parts, never more than was captured, once per key."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError

@@ -2,10 +2,10 @@
 
 import asyncio
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import ManualClock
 from devices.entropy import SeededEntropy, SystemEntropy

@@ -1,9 +1,9 @@
 """Taking an allowance: set aside once, within the limits, by a proved payer; and giving it back."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from devices.clock import ManualClock, SystemClock
 from offline.signing import surrender_message

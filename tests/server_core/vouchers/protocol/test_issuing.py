@@ -1,10 +1,10 @@
 """An allowance is set aside once, inside the limits, for a proved device of a fresh session."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from offline.codec import read_allowance
 from offline.signing import allowance_message, sha256

@@ -1,10 +1,9 @@
 """First seen wins, by table and by chance: the promises hold after every batch, in any order."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from offline.model import NO_PREV
 from offline.verdicts import Verdict
