@@ -42,7 +42,7 @@ class Batch(Generic[Command, Result]):
         *,
         keys: Callable[[Command], Iterable[Hashable]] = lambda _: (),
         limit: int = 500,
-        lanes: int = 2,
+        lanes: int = 3,
         depth: int = 20_000,
     ) -> None:
         self._database, self._run, self._keys = database, run, keys

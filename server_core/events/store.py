@@ -50,15 +50,14 @@ _COLUMNS: Final = (
 
 _APPEND: Final = """
 WITH head AS (
-  UPDATE event_head SET seq = seq + cardinality($1::uuid[]) WHERE id = 0 RETURNING seq
+  UPDATE event_head SET seq = seq + cardinality($1::new_event[]) WHERE id = 0 RETURNING seq
 ), said AS (SELECT pg_notify('hundi_events', ''))
 INSERT INTO event (seq, id, aggregate_type, aggregate_id, sequence, type, version, payload, actor,
   correlation, causation, recorded_at)
-SELECT head.seq - cardinality($1::uuid[]) + u.place, u.id, u.aggregate_type, u.aggregate_id,
+SELECT head.seq - cardinality($1::new_event[]) + u.place, u.id, u.aggregate_type, u.aggregate_id,
   coalesce((SELECT max(e.sequence) FROM event e WHERE e.aggregate_id = u.aggregate_id), 0) + u.step,
-  u.type, u.version, u.payload, u.actor, u.correlation, u.causation, $11::bigint
-FROM head, said, unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::jsonb[],
-  $7::jsonb[], $8::uuid[], $9::uuid[], $10::bigint[]) WITH ORDINALITY
+  u.type, u.version, u.payload, u.actor, u.correlation, u.causation, $2::bigint
+FROM head, said, unnest($1::new_event[]) WITH ORDINALITY
   AS u(id, aggregate_type, aggregate_id, type, version, payload, actor, correlation, causation,
     step, place)
 """
@@ -77,24 +76,16 @@ async def flush(work: Work) -> None:
     for e in emitted:
         if e.actor not in said:
             said[e.actor] = msgspec.Raw(msgspec.json.encode(_actor(e.actor)))
-    places = []
-    for e in emitted:
+    rows = []
+    for id_, e in zip(work.ids.many(len(emitted)), emitted, strict=True):
         steps[e.aggregate_id] += 1
-        places.append(steps[e.aggregate_id])
-    written = await work.execute(
-        _APPEND,
-        work.ids.many(len(emitted)),
-        [e.aggregate_type for e in emitted],
-        [e.aggregate_id for e in emitted],
-        [e.type for e in emitted],
-        [e.version for e in emitted],
-        [e.payload for e in emitted],
-        [said[e.actor] for e in emitted],
-        [e.correlation for e in emitted],
-        [e.causation for e in emitted],
-        places,
-        work.now_ms,
-    )
+        rows.append(
+            (
+                id_, e.aggregate_type, e.aggregate_id, e.type, e.version, e.payload, said[e.actor],
+                e.correlation, e.causation, steps[e.aggregate_id],
+            )
+        )  # fmt: skip
+    written = await work.execute(_APPEND, rows, work.now_ms)
     if written != len(emitted):
         raise RuntimeError(f"events: {len(emitted)} to write, {written} written")
 

@@ -91,10 +91,9 @@ async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
     rows = [(one.scope, one.key, one.verb, one.body, value) for one, value in answers]
     await work.execute(
         "UPDATE idempotency i SET state = 'done', answer = u.answer"
-        " FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::jsonb[])"
-        " AS u(scope, key, verb, body, answer)"
+        " FROM unnest($1::key_answer[]) u"
         " WHERE i.scope = u.scope AND i.key = u.key AND i.verb = u.verb AND i.body = u.body",
-        *unnested(rows, 5),
+        rows,
     )
 
 

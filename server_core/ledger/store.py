@@ -1,7 +1,7 @@
 """The ledger's rows and all its SQL: set-based reads under lock, one write a batch."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, PrimaryKeyConstraint
@@ -22,8 +22,6 @@ from server_core.ledger.model import (
     Standing,
     Transfer,
 )
-
-_V = TypeVar("_V")
 
 
 class AccountRow(SQLModel, table=True):
@@ -257,44 +255,20 @@ async def holds(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Hold]:
 
 
 async def write(work: Work, decision: Decision) -> None:
-    """Write a decided batch in one statement; raises if an account was not there to update.
-
-    A column in which nothing stands is sent empty: `unnest` fills it with NULLs. Most transfers
-    hold nothing, name no other time and are not chained, so most of these are.
-    """
-    made, now = decision.transfers, work.now_ms
-    moves = [one.transfer for one in made]
-    lines = list(zip(*decision.lines, strict=True)) or [()] * 8
-    touched = await work.execute(
-        _WRITE,
-        [t.id for t in moves],
-        [t.mode for t in moves],
-        [one.result for one in made],
-        [t.debit for t in moves],
-        [t.credit for t in moves],
-        [t.amount for t in moves],
-        [t.ledger for t in moves],
-        [t.code for t in moves],
-        [t.reference for t in moves],
-        _or_empty([t.pending_id for t in moves]),
-        _or_empty([None if t.final else False for t in moves]),
-        _or_empty([t.expires_at for t in moves]),
-        _or_empty([t.linked or None for t in moves]),
-        _or_empty([t.effective_at for t in moves]),
-        [one.debit_version for one in made],
-        [one.credit_version for one in made],
-        _or_empty([None if one.recorded_at == now else one.recorded_at for one in made]),
-        *lines[:7],
-        _or_empty([None if at == now else at for at in lines[7]]),
-        decision.last,
-        now,
-    )
+    """Write a decided batch in one statement; raises if an account was not there to update."""
+    made = [
+        (
+            t.id, t.mode, one.result, t.debit, t.credit, t.amount, t.ledger, t.code, t.reference,
+            t.pending_id, t.final, t.expires_at, t.linked, t.effective_at, one.debit_version,
+            one.credit_version, one.recorded_at,
+        )
+        for one in decision.transfers
+        for t in (one.transfer,)
+    ]  # fmt: skip
+    lines = [(*line, last) for line, last in zip(decision.lines, decision.last, strict=True)]
+    touched = await work.execute(_WRITE, made, lines)
     if touched != sum(decision.last):
         raise RuntimeError(f"ledger: {sum(decision.last)} accounts to update, {touched} found")
-
-
-def _or_empty(column: list[_V]) -> list[_V]:
-    return column if any(value is not None for value in column) else []
 
 
 _WRITE: Final = """
@@ -302,21 +276,11 @@ WITH made AS (
   INSERT INTO transfer (id, mode, result, debit, credit, amount, ledger, code, reference,
     pending_id, final, expires_at, linked, effective_at, debit_version, credit_version,
     recorded_at)
-  SELECT id, mode, result, debit, credit, amount, ledger, code, reference, pending_id,
-    coalesce(final, true), expires_at, coalesce(linked, false), effective_at, debit_version,
-    credit_version, coalesce(recorded_at, $27::bigint)
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[],
-    $7::text[], $8::text[], $9::text[], $10::uuid[], $11::bool[], $12::bigint[], $13::bool[],
-    $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
-    AS u(id, mode, result, debit, credit, amount, ledger, code, reference, pending_id, final,
-      expires_at, linked, effective_at, debit_version, credit_version, recorded_at)
+  SELECT id, mode, result, debit, credit, amount, ledger, code, reference, pending_id, final,
+    expires_at, linked, effective_at, debit_version, credit_version, recorded_at
+  FROM unnest($1::new_transfer[])
 ), line AS (
-  SELECT account, version, transfer, debits_pending, debits_posted, credits_pending,
-    credits_posted, coalesce(recorded_at, $27::bigint) AS recorded_at, last
-  FROM unnest($18::uuid[], $19::bigint[], $20::uuid[], $21::bigint[], $22::bigint[],
-    $23::bigint[], $24::bigint[], $25::bigint[], $26::bool[])
-    AS u(account, version, transfer, debits_pending, debits_posted, credits_pending,
-      credits_posted, recorded_at, last)
+  SELECT * FROM unnest($2::new_entry[])
 ), written AS (
   INSERT INTO entry (account, version, transfer, debits_pending, debits_posted, credits_pending,
     credits_posted, recorded_at)

@@ -11,7 +11,6 @@ from sqlmodel import SQLModel
 
 from server_core.db import columns as col
 from server_core.db.work import Reader, Row, Work
-from server_core.db.work import columns as unnested
 from server_core.idempotency.model import Claim
 from server_core.payments.model import (
     Attempt,
@@ -121,14 +120,10 @@ _ATTEMPT: Final = (
 )
 _SAVE: Final = (
     "UPDATE intent i SET state = u.state, payer = u.payer, attempts = u.attempts,"
-    " updated_at = u.at, captured = u.captured, capturable = u.capturable, refunded = u.refunded,"
+    " updated_at = u.updated_at, captured = u.captured, capturable = u.capturable, refunded = u.refunded,"
     " authorized = u.authorized, capture_before = u.capture_before, action = u.action"
-    " FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[],"
-    " $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[]) AS u(id, state, payer,"
-    " attempts, at, captured, capturable, refunded, authorized, capture_before, action)"
-    " WHERE i.id = u.id"
+    " FROM unnest($1::changed_intent[]) u WHERE i.id = u.id"
 )
-_CHANGES: Final = 11
 _intent_values: Final = attrgetter(*_INTENT.split(", "))
 _attempt_values: Final = attrgetter(*_ATTEMPT.split(", "))
 _changes: Final = attrgetter(
@@ -162,11 +157,8 @@ def _attempt(row: Row) -> Attempt:
 async def insert(work: Work, intents: Sequence[Intent]) -> None:
     """Store new intents as they stand. Their origin is theirs alone: a peer's wins, and we retry."""
     await work.execute(
-        f"INSERT INTO intent ({_INTENT}) SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[],"
-        " $4::uuid[], $5::uuid[], $6::bigint[], $7::text[], $8::text[], $9::bigint[],"
-        " $10::bigint[], $11::bigint[], $12::bigint[], $13::uuid[], $14::text[], $15::bigint[],"
-        " $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::text[])",
-        *unnested([_intent_values(one) for one in intents], 20),
+        f"INSERT INTO intent ({_INTENT}) SELECT {_INTENT} FROM unnest($1::new_intent[])",
+        [_intent_values(one) for one in intents],
     )
 
 
@@ -219,19 +211,16 @@ async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: i
 
 async def save(work: Work, intents: Sequence[Intent]) -> None:
     """Store what may change of an intent."""
-    await work.execute(_SAVE, *unnested([_changes(one) for one in intents], _CHANGES))
+    await work.execute(_SAVE, [_changes(one) for one in intents])
 
 
 async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[Attempt]) -> None:
     """Store changed intents and their new attempts, by one statement."""
     await work.execute(
-        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT * FROM unnest($12::uuid[],"
-        " $13::uuid[], $14::bigint[], $15::text[], $16::bigint[], $17::bool[], $18::text[],"
-        " $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],"
-        " $26::bigint[], $27::bigint[], $28::text[], $29::text[], $30::text[], $31::bytea[],"
-        f" $32::bigint[], $33::bigint[])) {_SAVE}",
-        *unnested([_changes(one) for one in intents], _CHANGES),
-        *unnested([_attempt_values(one) for one in attempts], 22),
+        f"WITH tried AS (INSERT INTO attempt ({_ATTEMPT}) SELECT {_ATTEMPT}"
+        f" FROM unnest($2::new_attempt[])) {_SAVE}",
+        [_changes(one) for one in intents],
+        [_attempt_values(one) for one in attempts],
     )
 
 
