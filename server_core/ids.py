@@ -39,7 +39,10 @@ class Ids:
         noise = memoryview(self._entropy.bytes(8 * count)).cast("Q")
         high = (self._clock.now_ms() & (1 << 48) - 1) << 80 | 0x7 << 76
         low = _VARIANT | self._cell << 52
-        return [_made(high | one >> 52 << 64 | low | one & (1 << 52) - 1) for one in noise.tolist()]
+        return [
+            _made((high | one >> 52 << 64 | low | one & (1 << 52) - 1).to_bytes(16))
+            for one in noise.tolist()
+        ]
 
 
 def derived(purpose: str, *parts: object) -> UUID:
@@ -47,18 +50,24 @@ def derived(purpose: str, *parts: object) -> UUID:
 
     Its cell is that of the first id among the parts.
     """
-    cell = next((cell_of(part) for part in parts if isinstance(part, UUID)), 0)
-    text = "\x1f".join((purpose, *(str(part) for part in parts)))
-    digest = hashlib.sha256(text.encode()).digest()
-    high = int.from_bytes(digest[:8]) & ~0xF000 | 0x8000
-    low = _VARIANT | cell << 52 | int.from_bytes(digest[8:16]) & (1 << 52) - 1
-    return _made(high << 64 | low)
+    cell = None
+    text = purpose
+    for part in parts:
+        if cell is None and isinstance(part, UUID):
+            cell = cell_of(part)
+        text += f"\x1f{part}"
+    cell = cell or 0
+    made = bytearray(hashlib.sha256(text.encode()).digest()[:16])
+    made[6] = 0x80 | made[6] & 0x0F
+    made[8] = 0x80 | cell >> 4
+    made[9] = (cell & 0x0F) << 4 | made[9] & 0x0F
+    return _made(bytes(made))
 
 
-def _made(value: int) -> UUID:
+def _made(value: bytes) -> UUID:
     """As asyncpg reads it from a row: equal to any other UUID, and several times as quick."""
-    made: UUID = pgproto.UUID(value.to_bytes(16))
-    return made
+    id_: UUID = pgproto.UUID(value)
+    return id_
 
 
 def cell_of(value: UUID) -> int:

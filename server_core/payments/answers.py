@@ -153,7 +153,7 @@ def named(attempt: Attempt, intent: Intent) -> dict[str, str]:
 
 
 def said(intent: Intent) -> Any:
-    return {"intent": msgspec.to_builtins(intent)}
+    return {"intent": intent}
 
 
 def intent_of(answer: Any) -> Intent:

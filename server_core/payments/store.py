@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import CheckConstraint, Index
 from sqlalchemy import text as sql
 from sqlmodel import SQLModel
@@ -14,13 +15,7 @@ from server_core.db.work import Reader, Row, Work
 from server_core.idempotency.model import Claim
 from server_core.payments.model import (
     Attempt,
-    AttemptState,
-    CaptureMethod,
     Intent,
-    Method,
-    Operation,
-    Purpose,
-    State,
 )
 
 _OPEN: Final = "state IN ('sent', 'requires_action', 'unknown', 'reversing')"
@@ -133,25 +128,11 @@ _changes: Final = attrgetter(
 
 
 def _intent(row: Row) -> Intent:
-    return Intent(
-        **dict(row)
-        | {
-            "purpose": Purpose(row["purpose"]),
-            "state": State(row["state"]),
-            "capture_method": CaptureMethod(row["capture_method"]),
-        }
-    )
+    return msgspec.convert(dict(row), Intent)
 
 
 def _attempt(row: Row) -> Attempt:
-    return Attempt(
-        **dict(row)
-        | {
-            "operation": Operation(row["operation"]),
-            "method": Method(row["method"]),
-            "state": AttemptState(row["state"]),
-        }
-    )
+    return msgspec.convert(dict(row), Attempt)
 
 
 async def insert(work: Work, intents: Sequence[Intent]) -> None:
