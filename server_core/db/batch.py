@@ -19,7 +19,9 @@ from server_core.errors import DomainError, limited, unavailable
 
 Command = TypeVar("Command")
 Result = TypeVar("Result")
-_TURNS: Final = 8
+_TURNS: Final = 16
+_STILL: Final = 5
+"""A turn in which nobody came says little: a request takes several turns from socket to queue."""
 _Waiting = tuple[Command, "asyncio.Future[Result]", tuple[Hashable, ...]]
 RunMany = Callable[[Work, Sequence[Command]], Awaitable[Sequence[Result | DomainError]]]
 
@@ -124,10 +126,14 @@ class Batch(Generic[Command, Result]):
 
         A commit costs much the same for one command as for twenty.
         """
+        still = 0
         for _ in range(_TURNS):
             before = len(self._queue)
             await self._database.clock.sleep(0)
-            if len(self._queue) in {before, 0} or len(self._queue) >= self._limit:
+            if not self._queue or len(self._queue) >= self._limit:
+                return
+            still = still + 1 if len(self._queue) == before else 0
+            if still == _STILL:
                 return
 
     async def _run_alone(self, taken: "list[_Waiting[Command, Result]]") -> None:

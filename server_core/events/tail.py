@@ -11,6 +11,8 @@ from server_core.events import store
 from server_core.events.bus import Bus
 
 POLL_S: Final = 0.5
+PACE_S: Final = 0.02
+"""Commits come by the hundred a second: what came in this time is read at once."""
 PAGE: Final = 1000
 _log = structlog.get_logger("hundi.events")
 
@@ -37,6 +39,7 @@ async def follow(db: Database, bus: Bus, position: int | None = None) -> None:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(POLL_S):
                             await nudge.wait()
+                            await db.clock.sleep(PACE_S)
                     nudge.clear()
         except Exception as error:  # noqa: BLE001 - whatever it was, the subscriptions go on
             _log.warning("tail.lost", error=str(error))
