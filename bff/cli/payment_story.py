@@ -29,6 +29,7 @@ _SENTENCES: Final[dict[str, str]] = {
     "payment.voided": "the rail has let go of what was set aside",
     "payment.conflicted": "the rail denies what it had confirmed: a person decides",
     "payment.conflict_over": "the rail confirms it again",
+    "payment.conflict_decided": "an operator decided how the conflict ends",
     "payment.compensated": "the reversal came late: the payer was paid for it",
     "payment.compensation_refused": "the reversal came late, and the payer's wallet could not be paid for it",
     "refund.created": "a refund is asked for",

@@ -3,11 +3,20 @@
 import click
 
 from bff.cli import payment_story
+from bff.cli.operator import OPERATOR
 from bff.cli.payment_facts import Facts, gather
 from bff.cli.waiting import waits
 from server_core.app import open_core
 from server_core.ids import parse
+from server_core.payments import conflicts
+from server_core.payments.model import Decision
 from server_core.settings import Settings
+
+_SAID = {
+    Decision.TAKEN: "the rail owes it, nothing moved",
+    Decision.WRITTEN_OFF: "the house paid it, the payee keeps it",
+    Decision.TAKEN_BACK: "the payee gave it back",
+}
 
 
 @click.group()
@@ -34,3 +43,21 @@ async def show(*, payment: str) -> None:
 async def trace(*, payment: str) -> None:
     """Tell all of PAYMENT (pay_…) in order: intent, route, attempts, ledger, refunds, webhooks."""
     click.echo("\n".join(payment_story.story(await _facts(payment))))
+
+
+@payments.command()
+@click.argument("payment")
+@click.argument("decision", type=click.Choice([str(one) for one in Decision]))
+@waits
+async def decide(*, payment: str, decision: str) -> None:
+    """End the conflict of PAYMENT (pay_…), whose rail denies what it had confirmed.
+
+    taken: the rail owes it after all. written_off: the house pays, the payee keeps it. taken_back: the
+    payee gives it back, and the payment is canceled.
+    """
+    intent = parse("pay", payment)
+    async with open_core(Settings.read()) as core:
+        done = await core.db.transact(
+            lambda work: conflicts.decide(work, OPERATOR, intent, Decision(decision))
+        )
+    click.echo(f"{payment} is {done.state}: {_SAID[Decision(decision)]}")

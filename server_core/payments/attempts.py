@@ -16,6 +16,7 @@ from server_core.payments.model import (
     AttemptState,
     CaptureMethod,
     Confirm,
+    Decision,
     Intent,
     Method,
     Operation,
@@ -348,7 +349,8 @@ def hold_id(intent: Intent, number: int) -> UUID:
 def transfer_ids(attempt: Attempt) -> list[UUID]:
     """Every transfer that an attempt may have made; those that it did not make do not exist."""
     key = ("payment", attempt.intent, attempt.number)
-    return [derived(*key, leg) for leg in ("move", Mode.POST, Mode.VOID, "compensation")]
+    legs = ("move", Mode.POST, Mode.VOID, "compensation", *Decision)
+    return [derived(*key, leg) for leg in legs]
 
 
 def resolution(

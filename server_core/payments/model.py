@@ -96,7 +96,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
         {State.REQUIRES_CAPTURE, State.SUCCEEDED, State.CANCELED, State.EXPIRED}
     ),
     State.SUCCEEDED: frozenset({State.CONFLICTED}),
-    State.CONFLICTED: frozenset({State.SUCCEEDED}),
+    State.CONFLICTED: frozenset({State.SUCCEEDED, State.CANCELED}),
     State.CANCELED: frozenset(),
     State.EXPIRED: frozenset(),
 }
@@ -152,6 +152,19 @@ OPEN: Final = frozenset(
         AttemptState.REVERSING,
     }
 )  # fmt: skip
+
+
+class Decision(StrEnum):
+    """How an operator ends a conflict, and so who bears it.
+
+    TAKEN: the rail owes the money after all (its settlement file says so), nothing moves.
+    WRITTEN_OFF: the rail never took it; the payee keeps it, the house pays.
+    TAKEN_BACK: the rail never took it; the payee gives it back, and the payment is canceled.
+    """
+
+    TAKEN = "taken"
+    WRITTEN_OFF = "written_off"
+    TAKEN_BACK = "taken_back"
 
 
 class Intent(Struct, frozen=True, kw_only=True):

@@ -76,6 +76,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             "payment.created", "payment.processing", "payment.authorized", "payment.captured",
             "payment.succeeded", "payment.attempt_failed", "payment.canceled", "payment.expired",
             "payment.requires_action", "payment.capture_failed", "payment.conflicted",
+            "payment.conflict_decided",
             "payment.conflict_over",
         ),
         _PAYMENT,
