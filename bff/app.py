@@ -9,6 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
+from bff.measuring import Measuring
 from bff.rest import lists, payments, refunds, webhooks
 from bff.routes import edge, graphql, health, metrics, rails, sessions
 from server_core.app import Core
@@ -42,6 +43,7 @@ def create_app(core: Core) -> Litestar:
         state=State({"core": core}),
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],
+        middleware=[Measuring(core.clock)],
         request_max_body_size=MAX_BODY,
         openapi_config=OpenAPIConfig(
             title="Hundi", version="0.1.0", path="/schema", render_plugins=[JsonRenderPlugin()]

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: how far the event log's consumers are behind. No personal data."""
+"""Metrics for Prometheus: the event log's consumers, and what this process counted. No personal data."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from litestar.response import Response
 
 from bff.auth import core_of
 from server_core.events import lag, store
+from server_core.telemetry import metrics as counted
 
 
 @get("/metrics")
@@ -16,5 +17,6 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[str]:
     async with core.db.reader() as reader:
         lags, head = await lag.read(reader), await store.head(reader)
     return Response(
-        lag.metrics(lags, core.db.cell, head), media_type="text/plain; version=0.0.4; charset=utf-8"
+        lag.metrics(lags, core.db.cell, head) + counted.text(),
+        media_type="text/plain; version=0.0.4; charset=utf-8",
     )

@@ -1,5 +1,6 @@
 """Claim keys for a batch of commands, and store their answers in the same commit."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ from server_core.db.work import Reader, Work
 from server_core.errors import unavailable
 from server_core.idempotency import rules, store
 from server_core.idempotency.model import Claim, Found, Fresh, Running
+from server_core.telemetry import metrics
 
 _ROUNDS: Final = 4
 
@@ -42,6 +44,8 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
             found.append(Fresh())
         else:
             found.append(rules.judge(one, rules.Stored.of(claims[first[key]])))
+    for what, times in Counter(type(one).__name__.lower() for one in found).items():
+        metrics.IDEMPOTENCY.labels(what).inc(times)
     return found
 
 
