@@ -51,3 +51,15 @@ def create_app(core: Core) -> Litestar:
         logging_config=None,
         debug=False,
     )
+
+
+def create_watched(core: Core) -> Litestar:
+    """What a worker serves, for whoever watches it: its health and its metrics."""
+    return Litestar(
+        route_handlers=[health.live, health.ready, metrics.metrics],
+        state=State({"core": core}),
+        exception_handlers=problems.HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )

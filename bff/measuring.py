@@ -31,6 +31,6 @@ class Measuring(ASGIMiddleware):
             await next_app(scope, receive, heard)
         finally:
             route, method = scope["path_template"], cast("HTTPScope", scope)["method"]
-            metrics.HTTP_REQUESTS.labels(route, method, str(status)).inc()
+            metrics.counter(metrics.HTTP_REQUESTS, route, method, str(status)).inc()
             took_s = (self._clock.monotonic_ms() - began) / 1000
-            metrics.HTTP_SECONDS.labels(route, method).observe(took_s)
+            metrics.timer(metrics.HTTP_SECONDS, route, method).observe(took_s)

@@ -69,11 +69,11 @@ async def _listen(db: Database, nudges: Sequence[asyncio.Event]) -> None:
 
 async def _tick(job: Job) -> int:
     try:
-        with metrics.JOB_SECONDS.labels(job.name).time():
+        with metrics.timer(metrics.JOB_SECONDS, job.name).time():
             done = await job.tick()
     except Exception as error:  # noqa: BLE001 - one job's failure is no other's
-        metrics.JOB_TICKS.labels(job.name, "failed").inc()
+        metrics.counter(metrics.JOB_TICKS, job.name, "failed").inc()
         _log.error("job.failed", job=job.name, error=repr(error))
         return 0
-    metrics.JOB_TICKS.labels(job.name, "done").inc()
+    metrics.counter(metrics.JOB_TICKS, job.name, "done").inc()
     return done

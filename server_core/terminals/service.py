@@ -125,6 +125,11 @@ async def mine(reader: Reader, actor: Actor) -> list[Terminal]:
     return await store.of_party(reader, actor.party)
 
 
+async def synced(work: Work, terminal: Terminal) -> None:
+    """Its journal was taken, up to where it stands now."""
+    await store.synced(work, terminal.id)
+
+
 async def quarantine(work: Work, terminal: Terminal) -> None:
     """Its journal forked: it may drain, and an operator looks before it is paid out."""
     if await store.quarantine(work, terminal.id):

@@ -1,4 +1,4 @@
-"""Spans leave by OTLP over HTTP and hang from the payment's one root; numbers are counted once."""
+"""Spans leave by OTLP over HTTP and hang from the payment's one root."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from server_core.telemetry import metrics
 from server_core.telemetry.spans import Tracing, root_id
 
 INTENT = UUID("01932b6e-0000-7abc-8def-0123456789ab")
@@ -75,12 +74,3 @@ def test_without_an_address_nothing_is_made():
         off.root("payments.intent", INTENT, 0, 1)
     off.close()
     assert not off.on
-
-
-def test_a_rail_is_in_one_state():
-    metrics.rail_health("test", "closed", 1.0)
-    metrics.rail_health("test", "open", 0.25)
-    said = metrics.text()
-    assert 'hundi_rail_health{rail="test",state="closed"} 0.0' in said
-    assert 'hundi_rail_health{rail="test",state="open"} 1.0' in said
-    assert 'hundi_rail_success_ratio{rail="test"} 0.25' in said
