@@ -14,7 +14,7 @@ from server_core.events import lag
 from server_core.events import store as events
 from server_core.events.lag import Lag
 from server_core.idempotency import store as keys
-from server_core.payments import store as payments
+from server_core.payments import standing as payments
 from server_core.payments.model import OPEN
 from server_core.rails.breaker import State
 from server_core.rails.connected import Rails
@@ -83,7 +83,7 @@ async def _standing(reader: Reader) -> Mapping[Gauge, float]:
     return {
         metrics.REFUNDS_OPEN: refunding,
         metrics.REFUNDS_OLDEST: _age_s(oldest_refund, now_ms),
-        metrics.CONFLICTED: await payments.conflicted(reader, MOST),
+        metrics.CONFLICTED: await payments.count_conflicted(reader, MOST),
         metrics.STRAYS_OPEN: astray,
         metrics.STRAYS_OLDEST: _age_s(oldest_stray, now_ms),
         metrics.WEBHOOKS_DUE: due,

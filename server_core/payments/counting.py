@@ -5,6 +5,10 @@ from server_core.payments import rules
 from server_core.payments.model import OPEN, Attempt, Intent
 from server_core.telemetry import metrics
 
+for _kind in ("contradicted", "conflicted", "stray"):
+    # There from the start at 0: an alert on growth does not see a series that begins at 1.
+    metrics.counter(metrics.DUPLICATES, _kind)
+
 
 def begun(work: Work, attempt: Attempt) -> None:
     """A payer pays; over the ledger alone that is the end of it too."""

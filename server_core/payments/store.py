@@ -369,26 +369,3 @@ async def expired(work: Work, limit: int) -> list[Intent]:
         limit,
     )
     return [_intent(row) for row in found]
-
-
-async def open_by_rail(reader: Reader, limit: int) -> list[Row]:
-    """How many attempts have not ended, by rail and state, and when their first began (Unix ms).
-
-    Of more than `limit` those of the oldest intents.
-    """
-    return await reader.rows(
-        "SELECT rail, state, count(*) AS many, min(started_at) AS since FROM"
-        f" (SELECT rail, state, started_at FROM attempt WHERE {_OPEN} ORDER BY intent LIMIT $1) o"
-        " GROUP BY rail, state",
-        limit,
-    )
-
-
-async def conflicted(reader: Reader, limit: int) -> int:
-    """How many paid intents are denied by their rail; counted up to `limit`."""
-    found: int = await reader.value(
-        "SELECT count(*) FROM (SELECT id FROM intent WHERE state = 'conflicted'"
-        " ORDER BY id LIMIT $1) c",
-        limit,
-    )
-    return found

@@ -47,9 +47,9 @@ OPERATION_SECONDS: Final = Histogram(
     "hundi_graphql_operation_seconds", "How long queries and mutations took.",
     ("kind", "field"), registry=REGISTRY,
 )  # fmt: skip
-JOB_TICKS: Final = _counter("hundi_jobs_ticks", "Ticks of jobs.", "job", "outcome")
+JOB_TICKS: Final = _counter("hundi_jobs_ticks", "Ticks of jobs.", "name", "outcome")
 JOB_SECONDS: Final = Histogram(
-    "hundi_jobs_tick_seconds", "How long ticks took.", ("job",), registry=REGISTRY
+    "hundi_jobs_tick_seconds", "How long ticks took.", ("name",), registry=REGISTRY
 )
 
 # What was committed. A Work counts these, and they are told of once it is.

@@ -119,6 +119,18 @@ async def standing(reader: Reader, silent_since: int, limit: int) -> tuple[int, 
     return (row["many"], row["since"]) if row else (0, None)
 
 
+async def silent(reader: Reader, since: int, limit: int) -> list[tuple[Terminal, int]]:
+    """Active terminals that have not synced since then, with their last time, longest silent first."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS}, synced_at FROM terminal WHERE state = 'active' AND synced_at < $1"
+        " ORDER BY synced_at LIMIT $2",
+        since,
+        limit,
+    )
+    rows = [dict(row) for row in found]
+    return [(_terminal(row), synced_at) for row in rows for synced_at in [row.pop("synced_at")]]
+
+
 async def insert_pairing(work: Work, code_hash: bytes, merchant: UUID, expires_at: int) -> None:
     await work.execute(
         "INSERT INTO pairing (code_hash, merchant, expires_at) VALUES ($1, $2, $3)",

@@ -10,7 +10,7 @@ from bff.guard import root_fields
 from server_core.db.work import Database, Reader
 from server_core.events import lag
 from server_core.events import store as events
-from server_core.payments import store as payments
+from server_core.payments import standing as payments
 from server_core.refunds import store as refunds
 from server_core.strays import store as strays
 from server_core.telemetry import metrics
@@ -102,7 +102,7 @@ async def test_each_reading_counts_what_waits(db: Database) -> None:
     async with db.reader() as reader:
         assert await refunds.standing(reader, 10) == (1, old)
         assert await strays.standing(reader, 10) == (1, old)
-        assert await payments.conflicted(reader, 10) == 1
+        assert await payments.count_conflicted(reader, 10) == 1
         assert await terminals.standing(reader, NOW_MS - two_days, 10) == (
             1, NOW_MS - two_days - 5_000,
         )  # fmt: skip
