@@ -91,4 +91,4 @@ lock: setup  ## pin anew what pyproject.toml asks for
 	  --no-annotate --upgrade pyproject.toml -o requirements.lock
 
 clean:  ## remove what setup and runs made
-	@rm -rf .venv .hundi .demo bench/out
+	@rm -rf .venv .hundi .demo .tools bench/out

@@ -9,6 +9,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
+from bff.measuring import Measuring
 from bff.rest import lists, payments, refunds, webhooks
 from bff.routes import edge, graphql, health, metrics, rails, sessions
 from server_core.app import Core
@@ -42,10 +43,23 @@ def create_app(core: Core) -> Litestar:
         state=State({"core": core}),
         exception_handlers=problems.HANDLERS,
         lifespan=[lifespan],
+        middleware=[Measuring(core.clock)],
         request_max_body_size=MAX_BODY,
         openapi_config=OpenAPIConfig(
             title="Hundi", version="0.1.0", path="/schema", render_plugins=[JsonRenderPlugin()]
         ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def create_watched(core: Core) -> Litestar:
+    """What a worker serves, for whoever watches it: its health and its metrics."""
+    return Litestar(
+        route_handlers=[health.live, health.ready, metrics.metrics],
+        state=State({"core": core}),
+        exception_handlers=problems.HANDLERS,
+        openapi_config=None,
         logging_config=None,
         debug=False,
     )

@@ -62,11 +62,15 @@ DEV: Final = Limits(tokens=2000, depth=30, aliases=50, cost=100_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A document that may run: one operation, parsed and validated."""
+    """A document that may run: one operation, parsed and validated.
+
+    `field` is the root field that it asks for, as the schema names it; `several` of more than one.
+    """
 
     document: DocumentNode
     kind: OperationType
     name: str | None
+    field: str
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -133,7 +137,13 @@ class Guard:
         if errors:
             raise Refused(coded(error, "graphql.invalid") for error in errors)
         name = operation.name.value if operation.name else None
-        return Prepared(document=document, kind=operation.operation, name=name)
+        roots = root_fields(document, operation)
+        return Prepared(
+            document=document,
+            kind=operation.operation,
+            name=name,
+            field=roots.pop() if len(roots) == 1 else "several",
+        )
 
     def _load(self, folder: Path) -> dict[str, Prepared]:
         """Raises Refused at start when a trusted document does not fit the schema."""
@@ -169,6 +179,27 @@ def only_operation(document: DocumentNode) -> OperationDefinitionNode:
     if len(found) != 1:
         _refuse("graphql.one_operation", "a document holds one operation")
     return found[0]
+
+
+def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """The names of a valid operation's root fields, without aliases; each fragment walked once."""
+    fragments = {
+        one.name.value: one
+        for one in document.definitions
+        if isinstance(one, FragmentDefinitionNode)
+    }
+    names, waiting = set[str](), [operation.selection_set]
+    while waiting:
+        for node in waiting.pop().selections:
+            if isinstance(node, FieldNode):
+                names.add(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode):
+                fragment = fragments.pop(node.name.value, None)
+                if fragment is not None:
+                    waiting.append(fragment.selection_set)
+    return names
 
 
 @dataclass(frozen=True, slots=True)

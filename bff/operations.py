@@ -11,11 +11,13 @@ from graphql import ExecutionResult, GraphQLError, OperationType, execute, subsc
 
 from bff.guard import Guard, Prepared, Refused
 from graph.context import Context
+from graph.refusals import TOLD
 from graph.schema import SCHEMA, compiled
 from server_core.actor import Actor
 from server_core.app import Core
-from server_core.errors import DomainError, invalid
+from server_core.errors import DomainError, Kind, invalid
 from server_core.ids import public
+from server_core.telemetry import metrics
 
 MAX_BODY: Final = 64 * 1024
 _log = structlog.get_logger("hundi.graphql")
@@ -74,6 +76,17 @@ class Operations:
         prepared = self.prepare(asked)
         if prepared.kind is OperationType.SUBSCRIPTION:
             raise invalid("graphql.transport", "subscriptions go over graphql-transport-ws")
+        began_ms, refused = self.core.clock.monotonic_ms(), list[DomainError]()
+        telling = TOLD.set(refused)
+        try:
+            result = await self._executed(prepared, asked, actor)
+        finally:
+            TOLD.reset(telling)
+        took_s = (self.core.clock.monotonic_ms() - began_ms) / 1000
+        measured(prepared, outcome(result, refused), took_s)
+        return result
+
+    async def _executed(self, prepared: Prepared, asked: Asked, actor: Actor) -> ExecutionResult:
         # Not Strawberry's own `execute`: it would parse and validate again, and cannot be told
         # to keep suggestions out of what it says of variables.
         result = execute(
@@ -103,7 +116,9 @@ class Operations:
         )
         started = await result if isawaitable(result) else result
         if isinstance(started, ExecutionResult):
+            measured(prepared, outcome(started, []))
             raise Refused(started.errors or [])
+        measured(prepared, "ok")
         return started
 
     def _context(self, actor: Actor, *, batched: bool) -> Context:
@@ -123,9 +138,7 @@ class Operations:
 
     def _one(self, error: GraphQLError) -> dict[str, Any]:
         said: dict[str, Any] = dict(error.formatted)
-        cause: BaseException | None = error
-        while isinstance(cause, GraphQLError):
-            cause = cause.original_error
+        cause = _cause(error)
         if isinstance(cause, DomainError):
             said["message"] = cause.message
             said["extensions"] = extensions(cause)
@@ -143,6 +156,34 @@ class Operations:
             "message": "something went wrong on our side",
             "extensions": {"code": "internal", "trace": public("trc", trace)},
         }
+
+
+def _cause(error: GraphQLError) -> BaseException | None:
+    """What a resolver raised; None of an error that GraphQL found by itself."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def outcome(result: ExecutionResult, refused: Iterable[DomainError]) -> str:
+    """`error` is ours: a bug, or a part of us that was away. `user_error` is the caller's or the bank's."""
+    causes = [*refused, *(_cause(error) for error in result.errors or ())]
+    if not causes:
+        return "ok"
+    theirs = all(
+        cause is None or (isinstance(cause, DomainError) and cause.kind is not Kind.UNAVAILABLE)
+        for cause in causes
+    )
+    return "user_error" if theirs else "error"
+
+
+def measured(prepared: Prepared, came_to: str, took_s: float | None = None) -> None:
+    """Count an operation by its root field: the caller's own name for it would be a series each."""
+    kind, field = prepared.kind.value, prepared.field
+    metrics.counter(metrics.OPERATIONS, kind, field, came_to).inc()
+    if took_s is not None:
+        metrics.timer(metrics.OPERATION_SECONDS, kind, field).observe(took_s)
 
 
 def extensions(refused: DomainError) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Refusals as answers: a DomainError becomes a typed user error here and nowhere else."""
 
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,6 +10,9 @@ from graph.money import Money
 from server_core.errors import DomainError
 
 UNAUTHENTICATED: Final = "sessions.unauthenticated"
+
+TOLD: Final[ContextVar[list[DomainError] | None]] = ContextVar("told", default=None)
+"""Where whoever executes an operation has its refusals collected; an answer need not select them."""
 
 
 @strawberry.interface(description="Why nothing was done, for a program (code) and for its author.")
@@ -43,6 +47,9 @@ def user_error(refused: DomainError, currency: str | None = None) -> UserError:
     """
     if refused.code == UNAUTHENTICATED:
         raise refused
+    told = TOLD.get()
+    if told is not None:
+        told.append(refused)
     said: Any = {"code": refused.code, "message": refused.message, "field": refused.field}
     available, limit = refused.facts.get("available"), refused.facts.get("limit")
     if currency is not None:

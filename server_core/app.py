@@ -38,6 +38,7 @@ from server_core.rails import store as rail_store
 from server_core.rails.card import CardRail
 from server_core.rails.connected import Rails
 from server_core.rails.doors import DoorRail
+from server_core.rails.measured import MeasuredRail
 from server_core.rails.model import Rail
 from server_core.rails.netbanking import NetbankingRail
 from server_core.rails.traits import method_of
@@ -244,7 +245,7 @@ async def _connected(settings: Settings, clock: Clock, entropy: Entropy) -> Asyn
         for name, url in settings.rail_urls.items():
             adapter = _ADAPTERS[method_of(name)].connect(url, clock=clock)
             opened.push_async_callback(adapter.aclose)
-            by_name[name] = adapter
+            by_name[name] = MeasuredRail(name, adapter, clock)
         yield Rails(
             by_name=by_name,
             pace=settings.rail_pace,

@@ -15,6 +15,7 @@ from devices.clock import Clock
 from server_core.app import Job
 from server_core.db.work import Database
 from server_core.events.store import CHANNEL
+from server_core.telemetry import metrics
 
 _RELISTEN_S: Final = 1
 _log = structlog.get_logger("hundi.workers")
@@ -68,7 +69,11 @@ async def _listen(db: Database, nudges: Sequence[asyncio.Event]) -> None:
 
 async def _tick(job: Job) -> int:
     try:
-        return await job.tick()
+        with metrics.timer(metrics.JOB_SECONDS, job.name).time():
+            done = await job.tick()
     except Exception as error:  # noqa: BLE001 - one job's failure is no other's
+        metrics.counter(metrics.JOB_TICKS, job.name, "failed").inc()
         _log.error("job.failed", job=job.name, error=repr(error))
         return 0
+    metrics.counter(metrics.JOB_TICKS, job.name, "done").inc()
+    return done

@@ -7,9 +7,10 @@ from bff.cli.operator import OPERATOR
 from bff.cli.payment_facts import Facts, gather
 from bff.cli.waiting import waits
 from server_core.app import open_core
-from server_core.ids import parse
-from server_core.payments import conflicts
+from server_core.ids import parse, public
+from server_core.payments import conflicts, standing
 from server_core.payments.model import Decision
+from server_core.rails.doors import txn_id
 from server_core.settings import Settings
 
 _SAID = {
@@ -35,6 +36,24 @@ async def _facts(payment: str) -> Facts:
 async def show(*, payment: str) -> None:
     """Say how PAYMENT (pay_…) stands."""
     click.echo("\n".join(payment_story.summary(await _facts(payment))))
+
+
+@payments.command()
+@waits
+async def unclear() -> None:
+    """List payments of unknown outcome, then conflicted ones, the oldest first (50 of each)."""
+    async with open_core(Settings.read()) as core, core.db.reader() as reader:
+        attempts = await standing.unclear(reader, 50)
+        intents = await standing.conflicted(reader, 50)
+        now_ms = reader.now_ms
+    for one in attempts:
+        ago = (now_ms - one.started_at) // 60_000
+        name = public("pay", one.intent)
+        click.echo(
+            f"{name}  #{one.number} {one.state} over {one.rail}  {ago} min  {txn_id(one.id)}"
+        )
+    for intent in intents:
+        click.echo(f"{public('pay', intent.id)}  conflicted")
 
 
 @payments.command()

@@ -10,8 +10,9 @@ from dataclasses import replace
 import click
 import uvicorn
 import uvloop
+from litestar import Litestar
 
-from bff.app import create_app
+from bff.app import create_app, create_watched
 from server_core import workers
 from server_core.app import Core, open_core
 from server_core.events.relay import Relay
@@ -41,10 +42,18 @@ def serve(*, workers: bool, allow_private_webhooks: bool) -> None:
     multiple=True,
     help="Carry the event log there too; may be given twice.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Serve /metrics and /health here, on HUNDI_HOST; nothing is served without it.",
+)
 @_ALLOW_PRIVATE
-def work(*, relays: tuple[str, ...], allow_private_webhooks: bool) -> None:
+def work(
+    *, relays: tuple[str, ...], metrics_port: int | None, allow_private_webhooks: bool
+) -> None:
     """Run the jobs alone, beside a server started with --no-workers."""
-    uvloop.run(_work(_settings(allow_private_webhooks), [Target(one) for one in relays]))
+    settings, targets = _settings(allow_private_webhooks), [Target(one) for one in relays]
+    uvloop.run(_work(settings, targets, metrics_port))
 
 
 def _settings(allow_private_webhooks: bool) -> Settings:
@@ -65,20 +74,23 @@ def spare_the_collector() -> None:
 async def _serve(settings: Settings, *, with_workers: bool) -> None:
     async with open_core(settings) as core:
         spare_the_collector()
-        config = uvicorn.Config(
-            create_app(core),
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="websockets-sansio",
-            ws_max_size=64 * 1024,
-            timeout_graceful_shutdown=10,
-        )
         async with _background(core, on=with_workers):
-            await _Server(config).serve()
+            await _Server(_config(create_app(core), settings.host, settings.port)).serve()
+
+
+def _config(app: Litestar, host: str, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        timeout_graceful_shutdown=10,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -95,7 +107,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _work(settings: Settings, targets: Sequence[Target]) -> None:
+async def _work(settings: Settings, targets: Sequence[Target], metrics_port: int | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -106,7 +118,10 @@ async def _work(settings: Settings, targets: Sequence[Target]) -> None:
         _background(core, on=True, relays=relays),
     ):
         click.echo("hundi work: jobs are running")
-        await stop.wait()
+        if metrics_port is None or stop.is_set():
+            await stop.wait()
+        else:  # it ends by the same signals, which it takes over
+            await _Server(_config(create_watched(core), settings.host, metrics_port)).serve()
 
 
 @asynccontextmanager

@@ -1,12 +1,15 @@
-"""`hundi terminal`: pair a shop's terminal."""
+"""`hundi terminal`: pair a shop's terminal, see which are silent, end one."""
 
 import click
 
 from bff.cli.operator import OPERATOR, party_of
 from bff.cli.waiting import waits
 from server_core.app import open_core
+from server_core.ids import public
 from server_core.settings import Settings
 from server_core.terminals import service as terminals
+
+_HOUR_MS = 3600 * 1000
 
 
 @click.group()
@@ -24,3 +27,30 @@ async def pair(merchant: str) -> None:
         async with core.db.work() as work:
             code = await terminals.pair(work, core.entropy, core.trust, OPERATOR, merchant=found.id)
     click.echo(code)
+
+
+@terminal.command()
+@click.option("--hours", type=click.IntRange(min=0), default=48, help="For how long; 48.")
+@waits
+async def silent(hours: int) -> None:
+    """List active terminals that have not synced for so long, the longest silent first (100)."""
+    async with open_core(Settings.read()) as core, core.db.reader() as reader:
+        found = await terminals.silent(reader, hours * _HOUR_MS, 100)
+        now_ms = reader.now_ms
+    for one, synced_at in found:
+        ago = (now_ms - synced_at) // _HOUR_MS
+        click.echo(f"{one.id.hex()}  of {public('pty', one.party)}  {ago} hours")
+
+
+@terminal.command()
+@click.argument("identity", metavar="TERMINAL")
+@waits
+async def revoke(identity: str) -> None:
+    """End TERMINAL (8 hex digits, as `hundi terminal silent` prints it). It may still drain."""
+    try:
+        key = bytes.fromhex(identity)
+    except ValueError:
+        raise click.BadParameter("a terminal is named by 8 hex digits") from None
+    async with open_core(Settings.read()) as core, core.db.work() as work:
+        await terminals.revoke(work, OPERATOR, key)
+    click.echo(f"{identity} is revoked")

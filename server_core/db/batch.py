@@ -54,6 +54,11 @@ class Batch(Generic[Command, Result]):
         self._busy: set[Hashable] = set()
         self._closed = False
 
+    @property
+    def waiting(self) -> int:
+        """How many commands no Work has taken yet."""
+        return len(self._queue)
+
     async def submit(self, command: Command) -> Result:
         """The outcome of `command`; raises the DomainError it was refused with.
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from msgspec import Struct
+from prometheus_client import Counter
 
 from devices.clock import Clock
 from devices.entropy import Entropy
@@ -20,6 +21,7 @@ from server_core.actor import SYSTEM, Actor
 from server_core.db.connect import LOST, Connector, patiently
 from server_core.errors import unavailable
 from server_core.ids import Ids
+from server_core.telemetry import metrics
 
 APP_ROLE: Final = "hundi_app"
 MAX_SKEW_MS: Final = 5_000
@@ -102,15 +104,20 @@ class Reader:
 class Work(Reader):
     """One transaction. Made by Database only."""
 
-    __slots__ = ("emitted", "ids")
+    __slots__ = ("counted", "emitted", "ids")
 
     def __init__(self, connection: Any, now_ms: int, ids: Ids) -> None:
         super().__init__(connection, now_ms)
         self.ids = ids
         self.emitted: list[Emitted] = []
+        self.counted: list[Counter] = []
 
     def emit(self, *events: Emitted) -> None:
         self.emitted.extend(events)
+
+    def count(self, metric: Counter, *labels: str) -> None:
+        """Count once this is committed: what is rolled back or run again was nothing."""
+        self.counted.append(metrics.counter(metric, *labels))
 
     async def execute(self, sql: str, *values: object) -> int:
         """Run a write; the number of rows it touched."""
@@ -249,6 +256,10 @@ class Database:
                         "db.commit_unknown", "the answer was lost: repeat with the same key"
                     ) from error
                 raise
+            for one in work.emitted:
+                metrics.counter(metrics.EVENTS, one.type).inc()
+            for counter in work.counted:
+                counter.inc()
 
     async def check_clock(self) -> None:
         """Raises db.clock when this machine's clock is further than MAX_SKEW_MS from PostgreSQL's.

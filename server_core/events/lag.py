@@ -37,32 +37,3 @@ async def read(reader: Reader) -> list[Lag]:
         )
         for row in found
     ]
-
-
-def metrics(lags: list[Lag], cell: str, head: int) -> str:
-    """The same numbers as Prometheus text (format 0.0.4); times in seconds, as is its custom."""
-    named = [(f'{{cell="{cell}",consumer="{_label(one.consumer)}"}}', one) for one in lags]
-    series: dict[str, tuple[str, list[tuple[str, float]]]] = {
-        "hundi_event_head": ("The number of the newest event.", [(f'{{cell="{cell}"}}', head)]),
-        "hundi_event_position": (
-            "The last event that the consumer has done with.",
-            [(labels, one.position) for labels, one in named],
-        ),
-        "hundi_event_lag": (
-            "Events that the consumer has not done with.",
-            [(labels, one.events) for labels, one in named],
-        ),
-        "hundi_event_lag_seconds": (
-            "The age of the first event that the consumer has not done with.",
-            [(labels, one.oldest_ms / 1000) for labels, one in named],
-        ),
-    }
-    lines = []
-    for name, (said, samples) in series.items():
-        lines += [f"# HELP {name} {said}", f"# TYPE {name} gauge"]
-        lines += [f"{name}{labels} {value}" for labels, value in samples]
-    return "\n".join(lines) + "\n"
-
-
-def _label(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

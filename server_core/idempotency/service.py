@@ -7,6 +7,7 @@ from server_core.db.work import Reader, Work
 from server_core.errors import unavailable
 from server_core.idempotency import rules, store
 from server_core.idempotency.model import Claim, Found, Fresh, Running
+from server_core.telemetry import metrics
 
 _ROUNDS: Final = 4
 
@@ -42,6 +43,8 @@ async def claim(work: Work, claims: Sequence[Claim]) -> list[Found]:
             found.append(Fresh())
         else:
             found.append(rules.judge(one, rules.Stored.of(claims[first[key]])))
+    for what in found:  # at once: a misused key is refused, and its Work rolled back
+        metrics.counter(metrics.IDEMPOTENCY, type(what).__name__.lower()).inc()
     return found
 
 

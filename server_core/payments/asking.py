@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
-from server_core.payments import answers, attempts, landing, rules, store
+from server_core.payments import answers, attempts, counting, landing, rules, store
 from server_core.payments.model import OPEN, Attempt, AttemptState, Intent, Method, Operation, State
 from server_core.rails import rules as rail_rules
 from server_core.rails.connected import Rails
@@ -122,8 +122,10 @@ async def _recheck(db: Database, rails: Rails, attempt: Attempt) -> Intent:
             )
             if ours:
                 intent = await _agreed(work, intent, now, one.answer)
-            elif one.answer.outcome in attempts.TOOK:
-                await strays.found(work, _stray(intent, now, one))
+            elif one.answer.outcome in attempts.TOOK and await strays.found(
+                work, _stray(intent, now, one)
+            ):
+                counting.doubted(work, "stray")
         await store.save_attempt(work, _rested(work, rails, intent, now, debits))
         return intent
 
@@ -144,6 +146,7 @@ async def _agreed(work: Work, intent: Intent, attempt: Attempt, answer: RailAnsw
     """A paid intent beside what its rail says now."""
     if intent.state is State.SUCCEEDED and answer.outcome in attempts.DENIES:
         after, name = State.CONFLICTED, "payment.conflicted"
+        counting.doubted(work, "conflicted")
     elif intent.state is State.CONFLICTED and answer.outcome in attempts.TOOK:
         after, name = State.SUCCEEDED, "payment.conflict_over"
     else:

@@ -20,7 +20,7 @@ from server_core.idempotency.model import (
 )
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode, Transfer
-from server_core.payments import answers, attempts, rules, store
+from server_core.payments import answers, attempts, counting, rules, store
 from server_core.payments.confirming import Busy
 from server_core.payments.model import MAX_OPERATIONS, Attempt, Capture, Intent, Operation, State
 
@@ -84,6 +84,7 @@ async def _opened(work: Work, command: Capture, claim: Claim) -> Intent | Attemp
         ),
     )  # fmt: skip
     await store.save_tried(work, [done], [attempt])
+    counting.ended(work, attempt)
     work.emit(answers.event("payment.captured", done, command.actor, attempt))
     if done.state is State.SUCCEEDED:
         work.emit(answers.event("payment.succeeded", done, command.actor, attempt))

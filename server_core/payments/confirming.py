@@ -27,7 +27,7 @@ from server_core.ledger.model import Outcome
 from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.parties.model import Party
-from server_core.payments import answers, attempts, gates, rules, store
+from server_core.payments import answers, attempts, counting, gates, rules, store
 from server_core.payments.gates import Proposed
 from server_core.payments.model import (
     Attempt,
@@ -373,6 +373,7 @@ class _Confirming:
         waiting = replace(attempt, state=AttemptState.REQUIRES_ACTION, next_check_at=next_check_at)
         link = attempts.link(intent, attempt, payee)
         done = rules.moved(intent, State.REQUIRES_ACTION, now, action=link)
+        counting.challenged(self._work, done)
         self._keep(done, waiting, "payment.requires_action", command.actor)
         self._kept.append((claim, answers.said(done)))
         return Answer(value=done)
@@ -383,6 +384,7 @@ class _Confirming:
             self._work.emit(answers.event("payment.created", made, actor))
         self._intents[intent.id] = intent
         self._attempts.append(attempt)
+        counting.begun(self._work, attempt)
         self._work.emit(answers.event(event, intent, actor, attempt))
 
     def _refuse(self, claim: Claim, refused: DomainError) -> DomainError:

@@ -15,7 +15,7 @@ from server_core.idempotency.model import Claim, Running
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode, Transfer
 from server_core.parties import service as parties
-from server_core.payments import answers, attempts, rules, store
+from server_core.payments import answers, attempts, counting, rules, store
 from server_core.payments.confirming import Sent
 from server_core.payments.model import (
     MAX_OPERATIONS,
@@ -121,6 +121,7 @@ async def _doubt(work: Work, attempt: Attempt, answer: RailAnswer) -> None:
     denied = answer.outcome in (attempts.DENIES if took else attempts.TOOK)
     if denied and attempt.operation is Operation.PAY:
         _log.error("payments.contradicted", attempt=str(attempt.id), said=answer.outcome)
+        counting.doubted(work, "contradicted")
         await store.hasten(work, attempt.id)
 
 
@@ -146,6 +147,7 @@ async def _waits(
     if acts and answer.action_url is not None and intent.action != answer.action_url:
         intent = rules.moved(intent, State.REQUIRES_ACTION, work.now_ms, action=answer.action_url)
         await store.save(work, [intent])
+        counting.challenged(work, intent)
         work.emit(answers.event("payment.requires_action", intent, SYSTEM, attempt))
     return intent, attempt
 
@@ -171,6 +173,7 @@ async def _rerouted(
         attempts.transfer(intent, again, intent.payer, payee),
     )
     await store.save_attempt(work, ended)
+    counting.ended(work, ended)
     await store.save_tried(work, [tried], [again])
     work.emit(answers.event("payment.rerouted", tried, SYSTEM, again))
     next_ = replace(
@@ -196,6 +199,7 @@ async def _ended(
             name = "payment.voided"
     await store.save(work, [intent])
     await store.save_attempt(work, attempt)
+    counting.ended(work, attempt)
     work.emit(answers.event(name, intent, SYSTEM, attempt))
     if name == "payment.captured" and intent.state is State.SUCCEEDED:
         work.emit(answers.event("payment.succeeded", intent, SYSTEM, attempt))

@@ -33,6 +33,11 @@ class Confirmations:
         """Transaction 2's outcome, after its commit."""
         return await self._landings.submit(landing)
 
+    @property
+    def waiting(self) -> dict[str, int]:
+        """How many of each wait for a commit to take them."""
+        return {"confirms": self._confirms.waiting, "landings": self._landings.waiting}
+
     async def close(self) -> None:
         """Take nothing more; wait for what was taken: confirms first, their landings after them."""
         await self._confirms.close()

@@ -43,6 +43,8 @@ class IntentRow(SQLModel, table=True):
         Index(
             "intent_release", "capture_before", postgresql_where=sql("state = 'requires_capture'")
         ),
+        # Its column never changes, so that no update costs more for it.
+        Index("intent_conflicted", "id", postgresql_where=sql("state = 'conflicted'")),
     )
     id: UUID = col.key()
     purpose: str = col.string()

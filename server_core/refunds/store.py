@@ -164,3 +164,13 @@ async def due(reader: Reader, limit: int) -> list[Refund]:
         limit,
     )
     return [_refund(row) for row in found]
+
+
+async def standing(reader: Reader, limit: int) -> tuple[int, int | None]:
+    """How many have no clear answer, counted up to `limit`, and when the first was made (Unix ms)."""
+    row = await reader.row(
+        "SELECT count(*) AS many, min(created_at) AS since FROM (SELECT created_at FROM refund"
+        " WHERE next_check_at IS NOT NULL ORDER BY next_check_at LIMIT $1) r",
+        limit,
+    )
+    return (row["many"], row["since"]) if row else (0, None)

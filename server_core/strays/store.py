@@ -103,3 +103,13 @@ async def of_intents(reader: Reader, intents: Iterable[UUID]) -> list[Stray]:
         list(intents),
     )
     return [_stray(row) for row in found]
+
+
+async def standing(reader: Reader, limit: int) -> tuple[int, int | None]:
+    """How many are not given back, counted up to `limit`, and when the first was found (Unix ms)."""
+    row = await reader.row(
+        "SELECT count(*) AS many, min(found_at) AS since FROM (SELECT found_at FROM stray"
+        " WHERE next_check_at IS NOT NULL ORDER BY next_check_at LIMIT $1) s",
+        limit,
+    )
+    return (row["many"], row["since"]) if row else (0, None)

@@ -126,6 +126,16 @@ async def mine(reader: Reader, actor: Actor) -> list[Terminal]:
     return await store.of_party(reader, actor.party)
 
 
+async def silent(reader: Reader, for_ms: int, limit: int) -> list[tuple[Terminal, int]]:
+    """Active terminals that have not synced for so long, and when each last did (Unix ms)."""
+    return await store.silent(reader, reader.now_ms - for_ms, limit)
+
+
+async def synced(work: Work, terminal: Terminal) -> None:
+    """Its journal was taken, up to where it stands now."""
+    await store.synced(work, terminal.id)
+
+
 async def quarantine(work: Work, terminal: Terminal) -> None:
     """Its journal forked: it may drain, and an operator looks before it is paid out."""
     if await store.quarantine(work, terminal.id):

@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Index
+from sqlalchemy import text as sql
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
@@ -13,12 +14,13 @@ from server_core.terminals.model import State, Terminal
 
 
 class TerminalRow(SQLModel, table=True):
-    """One enrolled terminal."""
+    """One enrolled terminal; `synced_at` is its enrolment until it has synced."""
 
     __tablename__ = "terminal"
     __table_args__ = (
         Index("terminal_party", "party"),
         Index("terminal_key", "key", unique=True),
+        Index("terminal_synced", "synced_at", postgresql_where=sql("state = 'active'")),
     )
     id: bytes = col.blob(primary=True)
     party: UUID = col.uuid()
@@ -29,6 +31,7 @@ class TerminalRow(SQLModel, table=True):
     sig_cert: bytes = col.blob()
     state: str = col.string()
     enrolled_at: int = col.big()
+    synced_at: int = col.big()
 
 
 class PairingRow(SQLModel, table=True):
@@ -50,7 +53,8 @@ def _terminal(row: Row) -> Terminal:
 
 async def insert(work: Work, t: Terminal) -> None:
     await work.execute(
-        f"INSERT INTO terminal ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        f"INSERT INTO terminal ({_COLUMNS}, synced_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
         t.id, t.party, t.payee, t.key, t.kid, t.cert, t.sig_cert, t.state, t.enrolled_at,
     )  # fmt: skip
 
@@ -95,6 +99,36 @@ async def quarantine(work: Work, terminal: bytes) -> bool:
             State.ACTIVE,
         )
     )
+
+
+async def synced(work: Work, terminal: bytes) -> None:
+    await work.execute("UPDATE terminal SET synced_at = $2 WHERE id = $1", terminal, work.now_ms)
+
+
+async def standing(reader: Reader, silent_since: int, limit: int) -> tuple[int, int | None]:
+    """How many active terminals have not synced since then, and when the first did (Unix ms).
+
+    Counted up to `limit`, the longest silent first.
+    """
+    row = await reader.row(
+        "SELECT count(*) FILTER (WHERE synced_at < $1) AS many, min(synced_at) AS since FROM"
+        " (SELECT synced_at FROM terminal WHERE state = 'active' ORDER BY synced_at LIMIT $2) t",
+        silent_since,
+        limit,
+    )
+    return (row["many"], row["since"]) if row else (0, None)
+
+
+async def silent(reader: Reader, since: int, limit: int) -> list[tuple[Terminal, int]]:
+    """Active terminals that have not synced since then, with their last time, longest silent first."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS}, synced_at FROM terminal WHERE state = 'active' AND synced_at < $1"
+        " ORDER BY synced_at LIMIT $2",
+        since,
+        limit,
+    )
+    rows = [dict(row) for row in found]
+    return [(_terminal(row), synced_at) for row in rows for synced_at in [row.pop("synced_at")]]
 
 
 async def insert_pairing(work: Work, code_hash: bytes, merchant: UUID, expires_at: int) -> None:

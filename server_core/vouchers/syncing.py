@@ -74,6 +74,8 @@ async def sync(db: Database, keys: Keys, entropy: Entropy, data: bytes) -> bytes
         # Locked by the journal: another sync may have quarantined it since it was read.
         current = await terminals.get(work, terminal.id)
         taken = await _take(work, journal, request, current, rows)
+        if taken.verdict is Verdict.ACCEPTED:
+            await terminals.synced(work, current)
         return await _answer(work, keys, entropy, request, taken)
 
     return await db.transact(do)

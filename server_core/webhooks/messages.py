@@ -59,6 +59,23 @@ CROSS JOIN LATERAL (
 ) c LIMIT $6::bigint
 """
 
+_STANDING: Final = """
+WITH RECURSIVE busy(endpoint) AS (
+  (SELECT endpoint FROM webhook_message WHERE state = 'pending' ORDER BY endpoint LIMIT 1)
+  UNION ALL
+  SELECT (SELECT m.endpoint FROM webhook_message m WHERE m.state = 'pending'
+    AND m.endpoint > busy.endpoint ORDER BY m.endpoint LIMIT 1)
+  FROM busy WHERE busy.endpoint IS NOT NULL
+)
+SELECT count(*) AS many, min(c.due_at) AS since FROM busy b
+JOIN webhook_endpoint e ON e.id = b.endpoint AND e.state = 'enabled' AND e.rest_until <= $1::bigint
+CROSS JOIN LATERAL (
+  SELECT m.due_at FROM webhook_message m
+  WHERE m.endpoint = b.endpoint AND m.state = 'pending' AND m.due_at <= $1::bigint
+  ORDER BY m.due_at, m.seq LIMIT $2::bigint
+) c
+"""
+
 # An earlier message of the aggregate is in the way while it was never tried, while an attempt at it
 # is under way, and while it fails, until the stall bound. What is in the way is looked at again
 # when the one before it was settled (`_FOLLOW`), or when its time comes.
@@ -223,6 +240,15 @@ async def page(
         state,
     )
     return [_message(row) for row in found]
+
+
+async def standing(reader: Reader, each: int) -> tuple[int, int | None]:
+    """How many messages are to be sent now, counted up to `each` an endpoint, and since when the first.
+
+    The time (Unix ms) is that at which it was due: how old its event is hangs on the endpoint, too.
+    """
+    row = await reader.row(_STANDING, reader.now_ms, each)
+    return (row["many"], row["since"]) if row else (0, None)
 
 
 async def dead(reader: Reader, limit: int) -> list[Message]:

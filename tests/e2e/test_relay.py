@@ -291,8 +291,8 @@ async def test_both_relays_in_one_worker_and_the_lag_over_http(
     assert [code for code, _ in ends] == [0, 0]
     assert '"event": "relay.up"' in ends[0][1]
     assert said[0].headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert 'hundi_event_lag{cell="cell0",consumer="relay.kafka"} 0' in said[0].text.splitlines()
-    assert 'hundi_event_head{cell="cell0"} 300' in said[0].text.splitlines()
+    assert 'hundi_event_lag{cell="cell0",consumer="relay.kafka"} 0.0' in said[0].text.splitlines()
+    assert 'hundi_event_head{cell="cell0"} 300.0' in said[0].text.splitlines()
 
 
 def test_a_relay_without_an_address_says_so(tmp_path: Path, database_url: str) -> None:

@@ -145,3 +145,22 @@ async def test_a_forked_journals_apply_still_stops_what_comes_after_it(street) -
     two.accept(phone.pay(two, 500))
     assert await two.sync(first=1) == [Verdict.JOURNAL_FORK]
     assert await street.owed(two) == 400
+
+
+async def test_only_a_journal_that_was_taken_counts_as_a_sync(street) -> None:
+    shop, phone = await street.shop(), await street.phone()
+
+    async def synced_at() -> int:
+        async with street.db.reader() as reader:
+            return await reader.value(
+                "SELECT synced_at FROM terminal WHERE id = $1", shop.terminal.id
+            )
+
+    enrolled = await synced_at()
+    assert enrolled == shop.terminal.enrolled_at
+    street.db.clock.advance(60_000)
+    shop.accept(phone.pay(shop, 100), phone.pay(shop, 200))
+    assert await shop.sync(first=2) == [Verdict.JOURNAL_GAP]
+    assert await synced_at() == enrolled
+    assert await shop.sync(first=1) == [ACCEPTED, ACCEPTED]
+    assert await synced_at() == street.db.clock.now_ms() > enrolled

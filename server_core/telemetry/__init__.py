@@ -1,0 +1,1 @@
+"""What the server tells of itself: spans of payments, and numbers for Prometheus."""
