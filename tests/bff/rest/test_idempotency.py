@@ -327,7 +327,7 @@ class TestHalfWay:
         self, door, monkeypatch
     ) -> None:
         key, body = door.key(), by_bank(door)
-        upi = door.core.rails.by_name["upi"]
+        upi = door.core.rails.by_name["upi"]._rail
         monkeypatch.setattr(upi._client, "base_url", httpx.URL("http://127.0.0.1:9"))
         answers = await asyncio.gather(*(door.post("/payments", body, key=key) for _ in range(10)))
         assert {one.status_code for one in answers} == {503}
