@@ -52,6 +52,7 @@ from server_core.sessions import store as session_store
 from server_core.settings import Settings
 from server_core.strays import jobs as stray_jobs
 from server_core.strays import store as stray_store
+from server_core.telemetry.spans import Tracing
 from server_core.terminals import store as terminal_store
 from server_core.trust import jobs as trust_jobs
 from server_core.trust import service as trust
@@ -191,7 +192,10 @@ async def open_core(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     async with _database_url(settings) as url:
         revision = await migrate.upgrade(url)
-        db = await Database.connect(url, clock=clock, entropy=entropy, flush=event_store.flush)
+        tracing = Tracing(settings.otlp_url, clock=clock)
+        db = await Database.connect(
+            url, clock=clock, entropy=entropy, flush=event_store.flush, tracing=tracing
+        )
         try:
             if own_clock:
                 await db.check_clock()
@@ -235,6 +239,7 @@ async def open_core(
                     await core.confirmations.close()
         finally:
             await db.close()
+            await asyncio.to_thread(tracing.close)
 
 
 @asynccontextmanager

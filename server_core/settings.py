@@ -33,6 +33,7 @@ class Settings:
     card_url: str | None = None
     netbanking_url: str | None = None
     callback_key: bytes | None = None
+    otlp_url: str | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -56,6 +57,7 @@ class Settings:
             kafka_bootstrap=env.get("HUNDI_KAFKA_BOOTSTRAP") or None,
             kafka_topic=_topic(env.get("HUNDI_KAFKA_TOPIC", "hundi.events")),
             redis_url=env.get("HUNDI_REDIS_URL") or None,
+            otlp_url=env.get("HUNDI_OTLP_URL") or None,
             allow_private_webhooks=env.get("HUNDI_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
         )
 

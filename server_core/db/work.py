@@ -21,7 +21,8 @@ from server_core.actor import SYSTEM, Actor
 from server_core.db.connect import LOST, Connector, patiently
 from server_core.errors import unavailable
 from server_core.ids import Ids
-from server_core.telemetry import metrics
+from server_core.telemetry import metrics, spans
+from server_core.telemetry.spans import Fact, Span
 
 APP_ROLE: Final = "hundi_app"
 MAX_SKEW_MS: Final = 5_000
@@ -104,11 +105,14 @@ class Reader:
 class Work(Reader):
     """One transaction. Made by Database only."""
 
-    __slots__ = ("counted", "emitted", "ids")
+    __slots__ = ("counted", "emitted", "ids", "spans", "tracing")
 
-    def __init__(self, connection: Any, now_ms: int, ids: Ids) -> None:
+    def __init__(
+        self, connection: Any, now_ms: int, ids: Ids, tracing: spans.Tracing = spans.OFF
+    ) -> None:
         super().__init__(connection, now_ms)
-        self.ids = ids
+        self.ids, self.tracing = ids, tracing
+        self.spans: list[Span] = []
         self.emitted: list[Emitted] = []
         self.counted: list[Counter] = []
 
@@ -118,6 +122,12 @@ class Work(Reader):
     def count(self, metric: Counter, *labels: str) -> None:
         """Count once this is committed: what is rolled back or run again was nothing."""
         self.counted.append(metrics.counter(metric, *labels))
+
+    def span(
+        self, name: str, trace: UUID, began_ms: int, ended_ms: int | None = None, **facts: Fact
+    ) -> None:
+        """Tell of a step once this is committed; without an end it lasts until then."""
+        self.spans.append(Span(name, trace, began_ms, ended_ms, facts))
 
     async def execute(self, sql: str, *values: object) -> int:
         """Run a write; the number of rows it touched."""
@@ -161,11 +171,13 @@ async def _prepare(connection: Any) -> None:
 class Database:
     """One cell: a pool bound to its schema and to the role that may not rewrite history."""
 
-    __slots__ = ("_flush", "_ids", "_pool", "cell", "clock")
+    __slots__ = ("_flush", "_ids", "_pool", "cell", "clock", "tracing")
 
-    def __init__(self, pool: Any, clock: Clock, ids: Ids, flush: Flush, cell: str) -> None:
+    def __init__(
+        self, pool: Any, clock: Clock, ids: Ids, flush: Flush, cell: str, tracing: spans.Tracing
+    ) -> None:
         self._pool, self._ids, self._flush = pool, ids, flush
-        self.clock, self.cell = clock, cell
+        self.clock, self.cell, self.tracing = clock, cell, tracing
 
     @classmethod
     async def connect(
@@ -177,6 +189,7 @@ class Database:
         flush: Flush,
         cell: int = 0,
         connections: int = 12,
+        tracing: spans.Tracing = spans.OFF,
     ) -> Self:
         """Open the pool. Raises db.unreachable when no server answers within 10 s."""
         schema = schema_of(cell)
@@ -200,7 +213,7 @@ class Database:
             )
 
         pool = await patiently(open_pool, clock)
-        return cls(pool, clock, Ids(clock, entropy, cell), flush, schema)
+        return cls(pool, clock, Ids(clock, entropy, cell), flush, schema, tracing)
 
     async def close(self) -> None:
         try:
@@ -236,7 +249,7 @@ class Database:
             transaction = connection.transaction()
             try:
                 await transaction.start()
-                work = Work(connection, self.clock.now_ms(), self._ids)
+                work = Work(connection, self.clock.now_ms(), self._ids, self.tracing)
                 yield work
                 if work.emitted:
                     await self._flush(work)
@@ -260,6 +273,11 @@ class Database:
                 metrics.counter(metrics.EVENTS, one.type).inc()
             for counter in work.counted:
                 counter.inc()
+            if self.tracing.on:
+                self.tracing.tell(work.spans)
+                for one in work.emitted:
+                    if one.type in spans.ENDS:
+                        self.tracing.root(one.aggregate_id, one.type)
 
     async def check_clock(self) -> None:
         """Raises db.clock when this machine's clock is further than MAX_SKEW_MS from PostgreSQL's.

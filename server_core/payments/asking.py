@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
-from server_core.payments import answers, attempts, counting, landing, rules, store
+from server_core.payments import answers, attempts, counting, landing, rules, store, tracing
 from server_core.payments.model import OPEN, Attempt, AttemptState, Intent, Method, Operation, State
 from server_core.rails import rules as rail_rules
 from server_core.rails.connected import Rails
@@ -28,7 +28,10 @@ async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
     if known.state not in OPEN:
         await _recheck(db, rails, known)
         return await landing.land(db, rails, attempt, _UNKNOWN)
-    return await landing.land(db, rails, attempt, await _heard(db, rails, known, intent))
+    began = db.tracing.now()
+    answer = await _heard(db, rails, known, intent)
+    tracing.called(db.tracing, known, "ask", began, answer)
+    return await landing.land(db, rails, attempt, answer)
 
 
 async def call_back(db: Database, rails: Rails, attempt: UUID) -> Intent:

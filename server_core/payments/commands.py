@@ -15,7 +15,7 @@ from server_core.idempotency import waiting
 from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Replay
 from server_core.limits import service as limits
 from server_core.parties import service as parties
-from server_core.payments import answers, asking, capturing, landing, rules, store
+from server_core.payments import answers, asking, capturing, landing, rules, store, tracing
 from server_core.payments.confirming import Busy, Confirmed, Sent, confirm_many
 from server_core.payments.landing import Landing
 from server_core.payments.model import (
@@ -83,7 +83,7 @@ async def confirm(
         if isinstance(outcome, Answer):
             return outcome
         if isinstance(outcome, Sent):
-            return Answer(value=await _sent(queue, rails, outcome))
+            return Answer(value=await _sent(db, queue, rails, outcome))
         if outcome.attempt is not None:
             return Answer(value=await asking.ask(db, rails, outcome.attempt))
         found = await waiting.first_answer(db, claim, began)
@@ -91,10 +91,12 @@ async def confirm(
             return _told(answers.replayed(found.answer))
 
 
-async def _sent(queue: Confirmations, rails: Rails, sent: Sent) -> Intent:
+async def _sent(db: Database, queue: Confirmations, rails: Rails, sent: Sent) -> Intent:
     """Call the rail, then the next one for as long as none was reached; land what it answered."""
     while True:  # each round has tried one rail more
+        began = db.tracing.now()
         answer = await rails.authorize(sent.attempt.rail or "", sent.ask.bank, sent.order)
+        tracing.called(db.tracing, sent.attempt, "authorize", began, answer)
         landed = await queue.land(Landing(attempt=sent.attempt.id, answer=answer, sent=sent))
         if landed.next is None:
             return landing.told(landed)

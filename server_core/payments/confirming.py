@@ -27,7 +27,7 @@ from server_core.ledger.model import Outcome
 from server_core.limits import service as limits
 from server_core.parties import service as parties
 from server_core.parties.model import Party
-from server_core.payments import answers, attempts, counting, gates, rules, store
+from server_core.payments import answers, attempts, counting, gates, rules, store, tracing
 from server_core.payments.gates import Proposed
 from server_core.payments.model import (
     Attempt,
@@ -282,7 +282,9 @@ class _Confirming:
             proposed[i] = Proposed(
                 command=command, intent=intent, payee=self._parties[intent.payee]
             )
+        asked = self._work.tracing.now()
         stopped = await gates.judge(self._work, list(proposed.values()))
+        judged = self._work.tracing.now()
         moving = []
         for (i, one), refused_by in zip(proposed.items(), stopped, strict=True):
             command, claim = commands[i]
@@ -296,8 +298,10 @@ class _Confirming:
             intent = replace(one.intent, payer=rules.who_pays(command, one.intent))
             move = attempts.transfer(intent, attempt, intent.payer, one.payee)
             moving.append((i, intent, attempt, move))
+        routed = self._work.tracing.now()
         posted = await ledger.post(self._work, [move for *_, move in moving])
         for (i, intent, attempt, _), outcome in zip(moving, posted, strict=True):
+            tracing.decided(self._work, attempt, asked, judged, routed)
             outcomes[i] = self._apply(intent, attempt, outcome, *commands[i])
 
     def _attempt(self, one: Proposed, claim: Claim) -> Attempt:

@@ -15,7 +15,7 @@ from server_core.idempotency.model import Claim, Running
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode, Transfer
 from server_core.parties import service as parties
-from server_core.payments import answers, attempts, counting, rules, store
+from server_core.payments import answers, attempts, counting, rules, store, tracing
 from server_core.payments.confirming import Sent
 from server_core.payments.model import (
     MAX_OPERATIONS,
@@ -79,16 +79,25 @@ async def land_many(work: Work, landings: Sequence[Landing], *, rails: Rails) ->
     known = await store.attempts_by_id(work, {one.attempt for one in landings})
     claims = [answers.claim_of_attempt(one) for one in known.values()]
     await idempotency.hold(work, [one for one in claims if one is not None])
-    await store.lock(work, {one.intent for one in known.values()})
-    return [await _land(work, rails, one) for one in landings]
+    intents = await store.lock(work, {one.intent for one in known.values()})
+    tries = await store.attempts_by_id(work, known)  # as they are now that nobody else lands them
+    landed = []
+    for one in landings:
+        attempt = tries.pop(one.attempt, None) or await store.attempt(work, one.attempt)
+        if attempt is None:
+            raise rules.unknown_intent()
+        # The first of an intent's landings finds it as it was locked, another as that one left it.
+        intent = intents.pop(attempt.intent, None) or await store.get(work, attempt.intent)
+        if intent is None:
+            raise rules.unknown_intent()
+        landed.append(await _land(work, rails, one, intent, attempt))
+    return landed
 
 
-async def _land(work: Work, rails: Rails, landing: Landing) -> Landed:
-    answer, sent = landing.answer, landing.sent
-    attempt = await store.attempt(work, landing.attempt)
-    intent = None if attempt is None else await store.get(work, attempt.intent)
-    if attempt is None or intent is None:
-        raise rules.unknown_intent()
+async def _land(
+    work: Work, rails: Rails, landing: Landing, intent: Intent, attempt: Attempt
+) -> Landed:
+    answer, sent, began = landing.answer, landing.sent, work.tracing.now()
     claim = answers.claim_of_attempt(attempt)
     if attempt.state not in OPEN:
         await _doubt(work, attempt, answer)
@@ -108,10 +117,12 @@ async def _land(work: Work, rails: Rails, landing: Landing) -> Landed:
         if sent is not None and answer.outcome is RailOutcome.NOT_SENT:
             again = await _rerouted(work, rails, intent, attempt, sent)
             if again is not None:
+                tracing.landed(work, attempt, began)
                 return again
         intent, attempt = await _ended(work, rails, intent, attempt)
     if claim is not None:
         await _answered(work, claim, intent, attempt)
+    tracing.landed(work, attempt, began)
     return Landed(intent=intent, attempt=attempt)
 
 
@@ -197,8 +208,7 @@ async def _ended(
             intent, name = await _captured(work, intent, attempt)
         case Operation.VOID:
             name = "payment.voided"
-    await store.save(work, [intent])
-    await store.save_attempt(work, attempt)
+    await store.save_both(work, intent, attempt)
     counting.ended(work, attempt)
     work.emit(answers.event(name, intent, SYSTEM, attempt))
     if name == "payment.captured" and intent.state is State.SUCCEEDED:

@@ -121,12 +121,20 @@ _SAVE: Final = (
     " authorized = u.authorized, capture_before = u.capture_before, action = u.action"
     " FROM unnest($1::changed_intent[]) u WHERE i.id = u.id"
 )
+_SAVE_ATTEMPT: Final = (
+    "UPDATE attempt SET state = $2, code = $3, rail_reference = $4, asked = $5,"
+    " next_check_at = $6, ended_at = $7, debit = $8 WHERE id = $1"
+)
 _intent_values: Final = attrgetter(*_INTENT.split(", "))
 _attempt_values: Final = attrgetter(*_ATTEMPT.split(", "))
 _changes: Final = attrgetter(
     "id", "state", "payer", "attempts", "updated_at", "captured", "capturable", "refunded",
     "authorized", "capture_before", "action",
 )  # fmt: skip
+
+_attempt_changes: Final = attrgetter(
+    "id", "state", "code", "rail_reference", "asked", "next_check_at", "ended_at", "debit"
+)
 
 
 def _intent(row: Row) -> Intent:
@@ -208,12 +216,16 @@ async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[A
 
 
 async def save_attempt(work: Work, attempt: Attempt) -> None:
+    await work.execute(_SAVE_ATTEMPT, *_attempt_changes(attempt))
+
+
+async def save_both(work: Work, intent: Intent, attempt: Attempt) -> None:
+    """Store what may change of an intent and of its attempt, by one statement."""
     await work.execute(
-        "UPDATE attempt SET state = $2, code = $3, rail_reference = $4, asked = $5,"
-        " next_check_at = $6, ended_at = $7, debit = $8 WHERE id = $1",
-        attempt.id, attempt.state, attempt.code, attempt.rail_reference, attempt.asked,
-        attempt.next_check_at, attempt.ended_at, attempt.debit,
-    )  # fmt: skip
+        f"WITH tried AS ({_SAVE_ATTEMPT}) {_SAVE.replace('$1', '$9')}",
+        *_attempt_changes(attempt),
+        [_changes(intent)],
+    )
 
 
 async def attempt(reader: Reader, attempt: UUID) -> Attempt | None:

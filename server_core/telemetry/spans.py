@@ -1,13 +1,15 @@
 """Spans of payments for OpenTelemetry; a payment's trace id is the bytes of its intent's UUID.
 
-So spans made in other processes or days later join the payment's trace with no context stored.
-They hang from one root, whose id is derived from the intent too and which `root` records once.
-Attributes are ids, states, codes and names of rails: never a VPA, a name or a token.
+So spans made in other processes or days later join the payment's trace with no context stored, and
+whoever knows a payment's id (the correlation of its events) finds its trace. They hang from one root,
+whose id is derived from the intent too. Attributes are states, codes and names of rails: never a
+VPA, a name or a token. Spans are told after their commit, and lost with their process: the events and
+the journal are the record, a trace is for looking.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+import logging
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from opentelemetry.context import Context
@@ -24,13 +26,37 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from devices.clock import Clock, SystemClock
+
+SEND_S: Final = 2
+"""How long the collector may take; what it does not take is dropped."""
+ENDS: Final = frozenset({"payment.succeeded", "payment.canceled", "payment.expired"})
+"""The events that end a payment, and so its root."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _LOW_64: Final = (1 << 64) - 1
+Fact = str | int | None
+
+# A collector that is away is told of at every try, with a trace: the traces are what is missing.
+for _name in (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk._shared_internal",
+):
+    logging.getLogger(_name).disabled = True
 
 
 def root_id(intent: UUID) -> int:
     """The root span's 64-bit id: the half of a UUIDv7 that is random, and so never 0."""
     return intent.int & _LOW_64
+
+
+class Span(NamedTuple):
+    """One step of a payment; times are Unix ms, and it lasts until the commit without an end."""
+
+    name: str
+    trace: UUID
+    began_ms: int
+    ended_ms: int | None
+    facts: dict[str, Fact]
 
 
 class _Ids(IdGenerator):
@@ -48,67 +74,68 @@ class _Ids(IdGenerator):
 
 
 class Tracing:
-    """Where spans go. Without `url` every call is one comparison and nothing is made."""
+    """Where spans go. Without `url` nothing is made: ask `on` before a span's facts are put together."""
 
-    __slots__ = ("_ids", "_provider", "_tracer")
+    __slots__ = ("_clock", "_ids", "_provider", "_tracer", "on")
 
-    def __init__(self, url: str | None, *, service: str = "hundi") -> None:
-        self._ids = _Ids()
+    def __init__(
+        self, url: str | None = None, *, clock: Clock | None = None, service: str = "hundi"
+    ) -> None:
+        self._clock, self._ids = clock or SystemClock(), _Ids()
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
+        self.on = url is not None
         if url is not None:
             self._provider = TracerProvider(
                 id_generator=self._ids,
                 resource=Resource({"service.name": service}),
                 shutdown_on_exit=False,
             )
-            exporter = OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces")
+            exporter = OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", timeout=SEND_S)
             self._provider.add_span_processor(BatchSpanProcessor(exporter))
             self._tracer = self._provider.get_tracer("hundi")
 
-    @property
-    def on(self) -> bool:
-        return self._tracer is not None
+    def now(self) -> int:
+        """Unix ms; 0 when nothing is made of it."""
+        return self._clock.now_ms() if self.on else 0
 
-    def root(self, name: str, intent: UUID, start_ms: int, end_ms: int, **facts: str | int) -> None:
-        """Record the one root of a payment; times are Unix ms. Only whoever made the intent does."""
+    def tell(self, spans: Sequence[Span]) -> None:
+        """Record steps that are over, each under its payment's root."""
         if self._tracer is None:
             return
+        now_ms = self._clock.now_ms()
+        for one in spans:
+            ended = now_ms if one.ended_ms is None else one.ended_ms
+            facts = {key: value for key, value in one.facts.items() if value is not None}
+            self._tracer.start_span(
+                one.name, _under(one.trace), attributes=facts, start_time=one.began_ms * 1_000_000
+            ).end(max(ended, one.began_ms) * 1_000_000)
+
+    def root(self, intent: UUID, outcome: str) -> None:
+        """Record the root of a payment that has ended, from the intent's making until now."""
+        if self._tracer is None:
+            return
+        began_ms = intent.int >> 80  # a UUIDv7 begins with its Unix ms
         self._ids.intent = intent
         try:
             one = self._tracer.start_span(
-                name, Context(), attributes=facts, start_time=start_ms * 1_000_000
+                "payment",
+                Context(),
+                attributes={"outcome": outcome},
+                start_time=began_ms * 1_000_000,
             )
         finally:
             self._ids.intent = None
-        one.end(end_ms * 1_000_000)
-
-    def past(self, name: str, intent: UUID, start_ms: int, end_ms: int, **facts: str | int) -> None:
-        """Record a step that is over, under the payment's root; times are Unix ms."""
-        if self._tracer is not None:
-            self._tracer.start_span(
-                name, _under(intent), attributes=facts, start_time=start_ms * 1_000_000
-            ).end(end_ms * 1_000_000)
-
-    @contextmanager
-    def span(self, name: str, intent: UUID, **facts: str | int) -> Iterator[None]:
-        """A step while it lasts, under the payment's root.
-
-        It says nothing of what the step raises: an error's text may tell who pays.
-        """
-        if self._tracer is None:
-            yield
-            return
-        one = self._tracer.start_span(name, _under(intent), attributes=facts)
-        try:
-            yield
-        finally:
-            one.end()
+        one.end(max(self._clock.now_ms(), began_ms) * 1_000_000)
 
     def close(self) -> None:
         """Send what waits; blocks up to the exporter's deadline, so call it off the loop."""
         if self._provider is not None:
             self._provider.shutdown()
+
+
+OFF: Final = Tracing()
+"""Traces nothing."""
 
 
 def _under(intent: UUID) -> Context:

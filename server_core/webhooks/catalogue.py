@@ -191,6 +191,15 @@ def body(event: Event, data: dict[str, Any], *, endpoint: UUID, previous: int) -
     )
 
 
+class _Subject(msgspec.Struct):
+    subject: str
+
+
+def subject_of(body: bytes) -> str:
+    """The public id of what a signed body tells of."""
+    return msgspec.json.decode(body, type=_Subject).subject
+
+
 def subject(event: Event) -> str:
     return public(_PREFIXES.get(event.aggregate_type, event.aggregate_type), event.aggregate_id)
 

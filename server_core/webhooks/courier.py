@@ -22,8 +22,9 @@ from devices.keystore.port import KeyStoreError
 from server_core.db.batch import Batch
 from server_core.db.work import Database, Work
 from server_core.errors import DomainError
-from server_core.ids import public
-from server_core.webhooks import messages, rules, service, signing, store
+from server_core.ids import parse, public
+from server_core.telemetry.spans import Fact, Span
+from server_core.webhooks import catalogue, messages, rules, service, signing, store
 from server_core.webhooks.model import IN_ALL, PER_ENDPOINT, Claimed, Failure, Heard
 from server_core.webhooks.sending import Sender
 from server_core.webhooks.settling import Finish, finish_many
@@ -179,6 +180,7 @@ class Courier:
     async def _deliver(self, one: Claimed, keys: _Keys, *, failing: bool) -> None:
         try:
             heard = await self._post(one, keys)
+            self._trace(one, heard)
             finish = Finish(claimed=one, heard=heard, chance=self._entropy.unit())
             follows = await self._finish.submit(finish)
         except Exception as error:  # noqa: BLE001 - one message's failure is no other's
@@ -192,6 +194,20 @@ class Courier:
                 del self._held[one.endpoint]
         if follows:
             self._look_again()
+
+    def _trace(self, one: Claimed, heard: Heard) -> None:
+        """An attempt to tell of a payment, in that payment's trace."""
+        if not self._db.tracing.on:
+            return
+        about = catalogue.subject_of(one.body)
+        if about.startswith("pay_"):
+            facts: dict[str, Fact] = {
+                "type": one.type, "number": one.number, "status": heard.status,
+                "failure": heard.failure,
+            }  # fmt: skip
+            ended = heard.started_at + heard.duration_ms
+            span = Span("webhook", parse("pay", about), heard.started_at, ended, facts)
+            self._db.tracing.tell([span])
 
     async def _post(self, one: Claimed, keys: _Keys) -> Heard:
         secrets = keys.secrets[one.endpoint]

@@ -1,7 +1,6 @@
 """Server, worker and the example consumer as processes: duplicates, a killed worker, one effect."""
 
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -36,6 +35,7 @@ class Street:
     env: dict[str, str]
     hook_port: int
     children: list[subprocess.Popen[str]] = field(default_factory=list)
+    server: subprocess.Popen[str] | None = None
     token: str = ""
     party: str = ""
 
@@ -53,6 +53,10 @@ class Street:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def serve(self) -> None:
+        words = ("serve", "--no-workers", "--allow-private-webhooks")
+        self.server = self.start(str(BIN / "hundi"), *words)
 
     def work(self) -> subprocess.Popen[str]:
         child = self.start(str(BIN / "hundi"), "work", "--allow-private-webhooks")
@@ -106,14 +110,12 @@ def street(tmp_path: Path) -> Iterator[Street]:
         "HUNDI_ALLOW_PRIVATE_WEBHOOKS": "1",
     }
     made = Street(tmp_path, env, hook)
-    server = made.start(str(BIN / "hundi"), "serve", "--no-workers", "--allow-private-webhooks")
     yield made
-    for child in reversed(made.children):
-        if child is not server and child.poll() is None:
+    # The server last: it may be the one that stops PostgreSQL.
+    for child in sorted(made.children, key=lambda one: one is made.server):
+        if child.poll() is None:
             child.terminate()
-            child.wait(30)
-    server.send_signal(signal.SIGTERM)
-    server.wait(60)
+            child.wait(60)
     for child in made.children:
         child.stdout.close()
 
@@ -135,6 +137,7 @@ def lines(child: subprocess.Popen[str], count: int) -> list[str]:
 
 
 def test_duplicates_and_a_killed_worker_have_one_effect(street: Street) -> None:
+    street.serve()
     wait_for(street)
     street.party = street.hundi(
         "party", "add", "--name", "Chai Point", "--kind", "merchant", "--mcc", "5814"

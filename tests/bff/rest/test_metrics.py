@@ -1,10 +1,10 @@
 """What /metrics says: of requests, of payments over rails, and of what waits in the database."""
 
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from bff import readings
 from server_core.db.work import Database

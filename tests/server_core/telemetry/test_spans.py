@@ -1,76 +1,84 @@
-"""Spans leave by OTLP over HTTP and hang from the payment's one root."""
+"""Spans leave by OTLP over HTTP and hang from the payment's one root; what is rolled back has none."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import socket
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from server_core.telemetry.spans import Tracing, root_id
+from devices.clock import ManualClock, SystemClock
+from devices.entropy import SystemEntropy
+from server_core.db.work import Database
+from server_core.events import store as event_store
+from server_core.telemetry.spans import Span, Tracing, root_id
+from tests.server_core.telemetry.collector import Collector, collecting, facts
 
 INTENT = UUID("01932b6e-0000-7abc-8def-0123456789ab")
 
 
 @pytest.fixture
 def collector():
-    heard = []
-
-    class Door(BaseHTTPRequestHandler):
-        def do_POST(self):
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") is None and self.path == "/v1/traces":
-                heard.append(ExportTraceServiceRequest.FromString(raw))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Door)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", heard
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with collecting() as made:
+        yield made
 
 
-def spans_of(heard):
-    return [
-        span
-        for request in heard
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
-
-
-def test_spans_of_two_processes_make_one_tree_under_the_intents_id(collector):
-    url, heard = collector
-    first, later = Tracing(url), Tracing(url)
-    first.root("payments.intent", INTENT, 1_000, 2_000, state="processing")
-    first.past("payments.risk", INTENT, 1_100, 1_200)
-    with pytest.raises(ValueError, match="asha@bank"), later.span("rails.status", INTENT):
-        raise ValueError("asha@bank")
+def test_spans_of_two_processes_make_one_tree_under_the_intents_id(collector: Collector) -> None:
+    clock = ManualClock((INTENT.int >> 80) + 500)
+    first, later = (Tracing(collector.url, clock=clock) for _ in range(2))
+    first.root(INTENT, "payment.succeeded")
+    first.tell([Span("risk", INTENT, 1_100, 1_200, {"attempt": 1, "code": None})])
+    later.tell([Span("rail", INTENT, 1_200, None, {"rail": "upi"})])
     first.close()
     later.close()
-    found = {span.name: span for span in spans_of(heard)}
-    assert set(found) == {"payments.intent", "payments.risk", "rails.status"}
-    root = found.pop("payments.intent")
+    found = {span.name: span for span in collector.spans()}
+    assert set(found) == {"payment", "risk", "rail"}
+    root = found.pop("payment")
     assert {span.trace_id for span in (root, *found.values())} == {INTENT.bytes}
-    assert root.parent_span_id == b""
-    assert root.span_id == root_id(INTENT).to_bytes(8, "big")
+    assert (root.parent_span_id, root.span_id) == (b"", root_id(INTENT).to_bytes(8, "big"))
+    assert root.end_time_unix_nano - root.start_time_unix_nano == 500_000_000
     assert {span.parent_span_id for span in found.values()} == {root.span_id}
     assert len({span.span_id for span in found.values()}) == 2
-    assert found["payments.risk"].start_time_unix_nano == 1_100_000_000
-    assert all(b"asha" not in request.SerializeToString() for request in heard)
+    assert found["risk"].start_time_unix_nano == 1_100_000_000
+    assert facts(found["risk"]) == {"attempt": 1}
 
 
-def test_without_an_address_nothing_is_made():
-    off = Tracing(None)
-    with off.span("payments.risk", INTENT):
-        off.root("payments.intent", INTENT, 0, 1)
+def test_without_an_address_nothing_is_made() -> None:
+    off = Tracing()
+    off.root(INTENT, "payment.succeeded")
+    off.tell([Span("risk", INTENT, 0, 1, {})])
     off.close()
-    assert not off.on
+    assert (off.on, off.now()) == (False, 0)
+
+
+async def test_a_step_is_told_once_it_is_committed(collector: Collector, database_url: str) -> None:
+    tracing = Tracing(collector.url)
+    db = await Database.connect(
+        database_url, clock=SystemClock(), entropy=SystemEntropy(), flush=event_store.flush,
+        tracing=tracing,
+    )  # fmt: skip
+    with suppress(ZeroDivisionError):
+        async with db.work() as work:
+            work.span("lost", INTENT, tracing.now())
+            raise ZeroDivisionError
+    async with db.work() as work:
+        began = tracing.now()
+        work.span("ledger", INTENT, began)
+    await db.close()
+    tracing.close()
+    [told] = collector.spans()
+    assert told.name == "ledger"
+    assert told.end_time_unix_nano >= told.start_time_unix_nano == began * 1_000_000
+
+
+def test_a_collector_that_is_away_costs_nobody_anything(capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        clock = SystemClock()
+        tracing = Tracing(f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        began = clock.monotonic_ms()
+        for number in range(10_000):  # far more than wait for their turn: the rest is dropped
+            tracing.tell([Span("rail", INTENT, number, number, {})])
+        told_ms = clock.monotonic_ms() - began
+        tracing.close()
+    assert told_ms < 10_000
+    assert capfd.readouterr() == ("", "")
