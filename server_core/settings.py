@@ -37,7 +37,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """From HUNDI_* variables; raises settings.port, .pace, .topic, .callback_key on nonsense."""
+        """From HUNDI_* variables; raises settings.port, .pace, .topic, … on nonsense."""
         env = os.environ if environment is None else environment
         upi = env.get("HUNDI_UPI_URL", "http://127.0.0.1:8481")
         host, port = env.get("HUNDI_HOST", "127.0.0.1"), _port(env.get("HUNDI_PORT", "8480"))
@@ -57,7 +57,7 @@ class Settings:
             kafka_bootstrap=env.get("HUNDI_KAFKA_BOOTSTRAP") or None,
             kafka_topic=_topic(env.get("HUNDI_KAFKA_TOPIC", "hundi.events")),
             redis_url=env.get("HUNDI_REDIS_URL") or None,
-            otlp_url=env.get("HUNDI_OTLP_URL") or None,
+            otlp_url=_otlp_url(env.get("HUNDI_OTLP_URL", "")),
             allow_private_webhooks=env.get("HUNDI_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
         )
 
@@ -98,6 +98,14 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 <= int(text) < 65536:
         return int(text)
     raise invalid("settings.port", f"HUNDI_PORT must be 0 to 65535, not {text!r}")
+
+
+def _otlp_url(text: str) -> str | None:
+    if not text or (re.match(r"https?://[^/]", text) and text.isascii()):
+        return text or None
+    raise invalid(
+        "settings.otlp_url", f"HUNDI_OTLP_URL must be the http address of a collector, not {text!r}"
+    )
 
 
 def _topic(text: str) -> str:

@@ -30,7 +30,7 @@ async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
         return await landing.land(db, rails, attempt, _UNKNOWN)
     began = db.tracing.now()
     answer = await _heard(db, rails, known, intent)
-    tracing.called(db.tracing, known, "ask", began, answer)
+    tracing.called(db.tracing, intent.id, known.rail, "ask", began, answer)
     return await landing.land(db, rails, attempt, answer)
 
 

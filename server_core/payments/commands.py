@@ -96,7 +96,7 @@ async def _sent(db: Database, queue: Confirmations, rails: Rails, sent: Sent) ->
     while True:  # each round has tried one rail more
         began = db.tracing.now()
         answer = await rails.authorize(sent.attempt.rail or "", sent.ask.bank, sent.order)
-        tracing.called(db.tracing, sent.attempt, "authorize", began, answer)
+        tracing.called(db.tracing, sent.intent.id, sent.attempt.rail, "authorize", began, answer)
         landed = await queue.land(Landing(attempt=sent.attempt.id, answer=answer, sent=sent))
         if landed.next is None:
             return landing.told(landed)

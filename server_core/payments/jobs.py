@@ -3,6 +3,7 @@
 from typing import Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from server_core.db.work import Database
 from server_core.errors import DomainError
@@ -18,13 +19,14 @@ async def reconcile(db: Database, rails: Rails) -> int:
     """Ask about what is due. Asking twice is harmless: landing is decided under the intent's lock."""
     async with db.work() as work:
         due = await store.take_due(work, PAGE, work.now_ms + RETRY_MS)
-    for attempt in due:
-        try:
-            await asking.ask(db, rails, attempt)
-        except DomainError as refused:
-            _log.info("payments.landed", attempt=str(attempt), code=refused.code)
-        except Exception as error:  # noqa: BLE001 - it is due again later; one failure is no other's
-            _log.error("payments.not_landed", attempt=str(attempt), error=repr(error))
+    for attempt, intent in due:
+        with bound_contextvars(correlation=str(intent)):
+            try:
+                await asking.ask(db, rails, attempt)
+            except DomainError as refused:
+                _log.info("payments.landed", attempt=str(attempt), code=refused.code)
+            except Exception as error:  # noqa: BLE001 - due again later; one failure is no other's
+                _log.error("payments.not_landed", attempt=str(attempt), error=repr(error))
     return len(due)
 
 

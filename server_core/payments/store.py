@@ -298,17 +298,20 @@ async def attempts_by_id(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Atte
     return {row["id"]: _attempt(row) for row in found}
 
 
-async def take_due(work: Work, limit: int, until: int) -> list[UUID]:
-    """Attempts whose rail is to be asked now, taken until then: a rail's patience is counted."""
+async def take_due(work: Work, limit: int, until: int) -> list[tuple[UUID, UUID]]:
+    """Attempts whose rail is to be asked now, each with its intent, taken until then.
+
+    A rail's patience is counted.
+    """
     found = await work.rows(
         "UPDATE attempt SET next_check_at = $3 WHERE id IN (SELECT id FROM attempt"
         " WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
-        " RETURNING id",
+        " RETURNING id, intent",
         work.now_ms,
         limit,
         until,
     )
-    return [row["id"] for row in found]
+    return [(row["id"], row["intent"]) for row in found]
 
 
 async def is_busy(reader: Reader, intent: UUID) -> bool:

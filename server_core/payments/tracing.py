@@ -1,9 +1,11 @@
 """The spans of a payment: risk, route, ledger, and every word with its rail."""
 
+from uuid import UUID
+
 from server_core.db.work import Work
 from server_core.payments.model import Attempt
 from server_core.rails.model import RailAnswer
-from server_core.telemetry.spans import Span, Tracing
+from server_core.telemetry.spans import Fact, Span, Tracing
 
 
 def decided(work: Work, attempt: Attempt, asked: int, judged: int, routed: int) -> None:
@@ -17,14 +19,18 @@ def decided(work: Work, attempt: Attempt, asked: int, judged: int, routed: int) 
         work.span("ledger", attempt.intent, routed, attempt=attempt.number)
 
 
-def called(tracing: Tracing, attempt: Attempt, what: str, began: int, answer: RailAnswer) -> None:
-    """A call of the rail: `authorize` sends, `ask` only hears what became of it."""
+def called(
+    tracing: Tracing, intent: UUID, rail: str | None, call: str, began: int, answer: RailAnswer
+) -> None:
+    """A call of the rail: `authorize` and `refund` move money, the others hear what became of it."""
     if tracing.on:
-        facts = {
-            "rail": attempt.rail, "call": what, "attempt": attempt.number,
-            "outcome": answer.outcome, "code": answer.code,
-        }  # fmt: skip
-        tracing.tell([Span("rail", attempt.intent, began, tracing.now(), facts)])
+        facts: dict[str, Fact] = {
+            "rail": rail,
+            "call": call,
+            "outcome": answer.outcome,
+            "code": answer.code,
+        }
+        tracing.tell([Span("rail", intent, began, tracing.now(), facts)])
 
 
 def landed(work: Work, attempt: Attempt, began: int) -> None:

@@ -22,9 +22,19 @@ async def reconcile(db: Database, rails: Rails) -> int:
         try:
             await landing.ask(db, rails, refund.id)
         except DomainError as refused:
-            _log.info("refunds.landed", refund=str(refund.id), code=refused.code)
+            _log.info(
+                "refunds.landed",
+                refund=str(refund.id),
+                correlation=str(refund.intent),
+                code=refused.code,
+            )
         except Exception as error:  # noqa: BLE001 - one refund's failure is no other's
-            _log.error("refunds.not_landed", refund=str(refund.id), error=repr(error))
+            _log.error(
+                "refunds.not_landed",
+                refund=str(refund.id),
+                correlation=str(refund.intent),
+                error=repr(error),
+            )
             async with db.work() as work:
                 await store.postpone(work, refund.id, work.now_ms + RETRY_MS)
     return len(due)

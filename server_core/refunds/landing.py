@@ -14,6 +14,7 @@ from server_core.idempotency.model import Claim, Replay
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
 from server_core.payments import service as payments
+from server_core.payments import tracing
 from server_core.rails import rules as rail_rules
 from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer, RailRefund
@@ -99,7 +100,9 @@ async def ask(db: Database, rails: Rails, refund: UUID) -> Refund:
         known = await store.get(reader, refund)
     if known is None:
         raise rules.unknown_refund()
+    began = db.tracing.now()
     answer = await rails.by_name[known.rail or ""].refund_status(order(known))
+    tracing.called(db.tracing, known.intent, known.rail, "refund_status", began, answer)
     return await land(db, refund, answer, rails.pace)
 
 

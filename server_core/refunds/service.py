@@ -15,6 +15,7 @@ from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Rep
 from server_core.ledger import service as ledger
 from server_core.parties import service as parties
 from server_core.payments import service as payments
+from server_core.payments import tracing
 from server_core.rails.connected import Rails
 from server_core.refunds import answers, landing, rules, store
 from server_core.refunds.model import Ask, Refund, State
@@ -52,7 +53,11 @@ async def refund(db: Database, rails: Rails, command: Ask) -> Answer[Refund]:
             return outcome
         if isinstance(outcome, _Sent):
             rail = rails.by_name[outcome.refund.rail or ""]
+            began = db.tracing.now()
             answer = await rail.refund(landing.order(outcome.refund))
+            tracing.called(
+                db.tracing, outcome.refund.intent, outcome.refund.rail, "refund", began, answer
+            )
             return Answer(value=await landing.land(db, outcome.refund.id, answer, rails.pace))
         if outcome.refund is not None:
             return Answer(value=await landing.ask(db, rails, outcome.refund))

@@ -21,7 +21,12 @@ async def tick(db: Database, rails: Rails) -> int:
         try:
             await service.give_back(db, rails, stray)
         except Exception as error:  # noqa: BLE001 - one stray's failure is no other's
-            _log.error("strays.not_given_back", stray=str(stray.id), error=repr(error))
+            _log.error(
+                "strays.not_given_back",
+                stray=str(stray.id),
+                correlation=str(stray.intent),
+                error=repr(error),
+            )
             async with db.work() as work:
                 await store.postpone(work, stray.id, work.now_ms + RETRY_MS)
     return len(due)

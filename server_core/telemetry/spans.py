@@ -7,16 +7,13 @@ VPA, a name or a token. Spans are told after their commit, and lost with their p
 the journal are the record, a trace is for looking.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -27,21 +24,13 @@ from opentelemetry.trace import (
 )
 
 from devices.clock import Clock, SystemClock
+from server_core.telemetry.collector import Collector
 
-SEND_S: Final = 2
-"""How long the collector may take; what it does not take is dropped."""
 ENDS: Final = frozenset({"payment.succeeded", "payment.canceled", "payment.expired"})
 """The events that end a payment, and so its root."""
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _LOW_64: Final = (1 << 64) - 1
 Fact = str | int | None
-
-# A collector that is away is told of at every try, with a trace: the traces are what is missing.
-for _name in (
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-    "opentelemetry.sdk._shared_internal",
-):
-    logging.getLogger(_name).disabled = True
 
 
 def root_id(intent: UUID) -> int:
@@ -91,8 +80,7 @@ class Tracing:
                 resource=Resource({"service.name": service}),
                 shutdown_on_exit=False,
             )
-            exporter = OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", timeout=SEND_S)
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
+            self._provider.add_span_processor(Collector(url))
             self._tracer = self._provider.get_tracer("hundi")
 
     def now(self) -> int:

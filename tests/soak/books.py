@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from server_core.db.work import Database, Reader
-from server_core.ids import parse
+from server_core.ids import parse, public
 from server_core.ledger import audit
 from server_core.ledger.model import Code, account_id
 from server_core.rails.doors import txn_id
@@ -54,6 +54,29 @@ async def ages(reader: Reader) -> dict[str, int]:
         oldest = await reader.value(f"SELECT min({due}) FROM {where}")
         found[name] = 0 if oldest is None else max(0, reader.now_ms - int(oldest))
     return found
+
+
+async def untold(owner: Any) -> int:
+    """Events that no endpoint was given yet, and messages on their way."""
+    return int(
+        await owner.fetchval(
+            "SELECT (SELECT count(*) FROM webhook_message WHERE state = 'pending')"
+            " + (SELECT seq FROM event_head WHERE id = 0)"
+            " - (SELECT seq FROM event_cursor WHERE name = 'webhooks')"
+        )
+    )
+
+
+async def against_the_listener(owner: Any, taken: dict[str, str]) -> list[str]:
+    """What the shop took against the log: every event of a kind that it asked for, once."""
+    rows = await owner.fetch(
+        "SELECT id, type FROM event WHERE (type LIKE 'payment.%' OR type LIKE 'refund.%')"
+        " AND seq > (SELECT from_seq FROM webhook_endpoint LIMIT 1)"
+    )
+    log = {public("evt", row["id"]): row["type"] for row in rows}
+    missing = [f"{key} {log[key]} was never told" for key in list(log.keys() - taken.keys())[:5]]
+    strange = [f"{key} {taken[key]} is no event" for key in list(taken.keys() - log.keys())[:5]]
+    return missing + strange
 
 
 async def drift(db: Database) -> list[str]:

@@ -74,6 +74,17 @@ class Load:
 
         await db.transact(do)
 
+    async def subscribe(self, port: int) -> str:
+        """An endpoint for all that the shop may hear; its secret."""
+        async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+            made = await http.post(
+                f"{self.address}/webhooks/endpoints",
+                json={"url": f"http://127.0.0.1:{port}/", "events": ["payment.*", "refund.*"]},
+                headers={"Authorization": f"Bearer {self.shop_token}", "Idempotency-Key": "hook"},
+            )
+        assert made.is_success, made.text
+        return str(made.json()["secret"])
+
     async def run(self, until_ms: int) -> None:
         """Arrivals do not wait for answers."""
         async with (

@@ -25,6 +25,7 @@ from tests.crash.cluster import Cluster, free_port
 from tests.crash.programs import Program
 from tests.crash.waiting import ASK_S, CLOCK, beside, until
 from tests.soak import books
+from tests.soak.listener import Listener
 from tests.soak.load import Load
 from tests.soak.processes import Watched
 
@@ -34,7 +35,8 @@ SLOPE_OVER_S = 300
 """A life shorter than this after its warm-up is printed and not judged: its noise is larger."""
 FILES = 64
 LATE_MS = 120_000
-HEAL_S = 90
+HEAL_S = 150
+"""Longer than the lease of what a killed server left, and than a webhook's second repeat."""
 NAME = "soak"
 
 
@@ -59,6 +61,7 @@ class Soak:
         environment = os.environ | {
             "HUNDI_HOME": str(self.folder), "HUNDI_PORT": str(port), "HUNDI_DATABASE_URL": self.url,
             "HUNDI_UPI_URL": f"http://127.0.0.1:{upi}", "HUNDI_RAIL_PACE": "0.005",
+            "HUNDI_ALLOW_PRIVATE_WEBHOOKS": "1",
         }  # fmt: skip
         self.environment = environment
 
@@ -75,6 +78,7 @@ class Soak:
             address=f"http://127.0.0.1:{port}", switch=f"http://127.0.0.1:{upi}",
             entropy=SeededEntropy(f"arrivals {self.seed}"), rate=self.rate,
         )  # fmt: skip
+        self.listener = Listener(SeededEntropy(f"listener {self.seed}"))
 
     def begin(self, name: str, program: Program) -> None:
         program.start()
@@ -157,6 +161,7 @@ class Soak:
         db = await opened.open_database(self.url)
         try:
             await self.load.open(db)
+            self.listener.secret = await self.load.subscribe(await self.listener.open())
             await self.behave(latency_median_ms=20)
             end = CLOCK.monotonic_ms() + int(1000 * seconds)
             half = end - int(500 * seconds)
@@ -171,6 +176,7 @@ class Soak:
             self.sample()
             await self.settle(db)
         finally:
+            self.listener.close()
             await db.close()
 
     async def settle(self, db: Database) -> None:
@@ -181,9 +187,10 @@ class Soak:
             await self.closed(owner)
             await self.load.ask_again()
             await self.closed(owner)
+            self.wrong += await self.heard(owner)
         finally:
             await owner.close()
-        self.wrong += self.load.wrong + await books.drift(db)
+        self.wrong += self.load.wrong + self.listener.wrong + await books.drift(db)
         untold = len(self.load.asked) - len(self.load.told)
         if untold:
             key = next(key for key in self.load.asked if key not in self.load.told)
@@ -199,6 +206,18 @@ class Soak:
         except AssertionError as late:
             self.wrong.append(f"{late}: {await books.left_open(owner)} are open")
             self.wrong += await books.some_open(owner)
+
+    async def heard(self, owner: asyncpg.Connection) -> list[str]:
+        """Whatever the shop was to hear, it has taken, each event once."""
+
+        async def nothing() -> bool:
+            return await books.untold(owner) == 0
+
+        try:
+            await until(nothing, HEAL_S, "every webhook is delivered", step_s=1)
+        except AssertionError as late:
+            return [f"{late}: {await books.untold(owner)} wait"]
+        return await books.against_the_listener(owner, self.listener.events)
 
     async def verified(self) -> None:
         """The operator's own word on it."""
@@ -255,7 +274,8 @@ def report(soak: Soak, seconds: float) -> None:
         table.add_row(
             f"{life.name} {life.pid}", f"{life.mb:.0f} MB, {slope:+.0f} MB/h over {took:.0f} s"
         )
-    for counted in (soak.faults, soak.oldest, soak.load.counts):
+    table.add_row("webhooks taken", f"{len(soak.listener.events):,}")
+    for counted in (soak.faults, soak.oldest, soak.load.counts, soak.listener.counts):
         for name, count in sorted(counted.items()):
             late_by = " ms late at most" if counted is soak.oldest else ""
             table.add_row(name, f"{count:,}{late_by}")

@@ -81,4 +81,5 @@ def test_a_collector_that_is_away_costs_nobody_anything(capfd: pytest.CaptureFix
         told_ms = clock.monotonic_ms() - began
         tracing.close()
     assert told_ms < 10_000
-    assert capfd.readouterr() == ("", "")
+    said = "".join(capfd.readouterr()).strip().splitlines()
+    assert len([line for line in said if "spans.unsent" in line]) == len(said) <= 1, "once a minute"
