@@ -185,14 +185,21 @@ class Core:
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, *, clock: Clock | None = None, entropy: Entropy | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    program: str = "hundi",
 ) -> AsyncIterator[Core]:
-    """Start or join PostgreSQL, migrate, connect, and give the Core; close all of it after."""
+    """Start or join PostgreSQL, migrate, connect, and give the Core; close all of it after.
+
+    `program` is what traces call it.
+    """
     own_clock = clock is None
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     async with _database_url(settings) as url:
         revision = await migrate.upgrade(url)
-        tracing = Tracing(settings.otlp_url, clock=clock)
+        tracing = Tracing(settings.otlp_url, clock=clock, service=program)
         db = await Database.connect(
             url, clock=clock, entropy=entropy, flush=event_store.flush, tracing=tracing
         )

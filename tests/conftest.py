@@ -32,17 +32,17 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    home = Path(tempfile.mkdtemp(prefix="hundi-test-"))
-    server = embedded.join(home, settings={"max_connections": "200"})
-    running = Postgres(server)
+    with tempfile.TemporaryDirectory(prefix="hundi-test-") as home:
+        server = embedded.join(Path(home), settings={"max_connections": "200"})
+        running = Postgres(server)
 
-    async def make_template() -> None:
-        await migrate.make_database(running.url(TEMPLATE), TEMPLATE)
-        await migrate.upgrade(running.url(TEMPLATE))
+        async def make_template() -> None:
+            await migrate.make_database(running.url(TEMPLATE), TEMPLATE)
+            await migrate.upgrade(running.url(TEMPLATE))
 
-    asyncio.run(make_template())
-    yield running
-    server.release()
+        asyncio.run(make_template())
+        yield running
+        server.release()
 
 
 async def new_database(postgres: Postgres, template: str = TEMPLATE) -> str:

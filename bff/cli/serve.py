@@ -72,7 +72,7 @@ def spare_the_collector() -> None:
 
 
 async def _serve(settings: Settings, *, with_workers: bool) -> None:
-    async with open_core(settings) as core:
+    async with open_core(settings, program="hundi-server") as core:
         spare_the_collector()
         async with _background(core, on=with_workers):
             await _Server(_config(create_app(core), settings.host, settings.port)).serve()
@@ -113,7 +113,7 @@ async def _work(settings: Settings, targets: Sequence[Target], metrics_port: int
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with (
-        open_core(settings) as core,
+        open_core(settings, program="hundi-worker") as core,
         core.relaying(targets) as relays,
         _background(core, on=True, relays=relays),
     ):

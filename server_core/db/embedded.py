@@ -65,6 +65,8 @@ class Embedded:
             else:
                 if _state(self.data) is not None:
                     _pg_ctl(self.data, "stop", "-m", "fast", "-w", check=False)
+                if _state(self.data) is None:
+                    shutil.rmtree(self.sockets, ignore_errors=True)
             self._users.close()
 
 
@@ -75,8 +77,9 @@ def database_url(sockets: Path, name: str) -> str:
 def join(home: Path, *, settings: dict[str, str] | None = None) -> Embedded:
     """Start the cluster in `home`/pg, or join the one that runs. About a second the first time."""
     home.mkdir(parents=True, exist_ok=True)
-    data, sockets = home / "pg", socket_folder(home)
+    data = home / "pg"
     with _starting(home):
+        sockets = socket_folder(home)
         users = (home / "users.lock").open("w")
         fcntl.flock(users, fcntl.LOCK_SH)
         try:

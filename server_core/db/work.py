@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 from msgspec import Struct
 from prometheus_client import Counter
 
@@ -41,6 +42,7 @@ _AGAIN: Final = (
 )
 
 T = TypeVar("T")
+_log = structlog.get_logger("hundi.db")
 _LOCK: Final = "hashtextextended(current_schema() || ':' || $1, 0)"
 _BY_KEY: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 """Every statement here reaches its rows by a key. A plan is cached, and one that was made while a
@@ -269,6 +271,11 @@ class Database:
                         "db.commit_unknown", "the answer was lost: repeat with the same key"
                     ) from error
                 raise
+        self._tell(work)
+
+    def _tell(self, work: Work) -> None:
+        """What is committed stays so, whatever becomes of what is told about it."""
+        try:
             for one in work.emitted:
                 metrics.counter(metrics.EVENTS, one.type).inc()
             for counter in work.counted:
@@ -278,6 +285,8 @@ class Database:
                 for one in work.emitted:
                     if one.type in spans.ENDS:
                         self.tracing.root(one.aggregate_id, one.type)
+        except Exception as error:  # noqa: BLE001 - the books are right, a number is not
+            _log.error("work.untold", error=repr(error))
 
     async def check_clock(self) -> None:
         """Raises db.clock when this machine's clock is further than MAX_SKEW_MS from PostgreSQL's.
