@@ -22,9 +22,13 @@ _OPEN = (
 
 
 async def left_open(owner: Any) -> int:
-    """What has no end yet; all of it is asked about now rather than at its time."""
+    """What has no end yet; all of it is asked about now rather than at its time.
+
+    What has ended is watched for a day: it is made to have ended long ago.
+    """
     await owner.execute(
-        "UPDATE attempt SET next_check_at = 1 WHERE next_check_at IS NOT NULL;"
+        "UPDATE attempt SET next_check_at = 1, ended_at = least(ended_at, 1)"
+        " WHERE next_check_at IS NOT NULL;"
         " UPDATE intent SET expires_at = 1 WHERE state = 'requires_action';"
         " UPDATE refund SET next_check_at = 1 WHERE next_check_at IS NOT NULL;"
         " UPDATE stray SET next_check_at = 1 WHERE next_check_at IS NOT NULL"
@@ -57,7 +61,10 @@ async def ages(reader: Reader) -> dict[str, int]:
 
 
 async def untold(owner: Any) -> int:
-    """Events that no endpoint was given yet, and messages on their way."""
+    """Events that no endpoint was given yet, and messages on their way; these go out now."""
+    await owner.execute(
+        "UPDATE webhook_message SET due_at = 1 WHERE state = 'pending' AND due_at > 1"
+    )
     return int(
         await owner.fetchval(
             "SELECT (SELECT count(*) FROM webhook_message WHERE state = 'pending')"

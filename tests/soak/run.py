@@ -36,7 +36,7 @@ SLOPE_OVER_S = 300
 FILES = 64
 LATE_MS = 120_000
 HEAL_S = 150
-"""Longer than the lease of what a killed server left, and than a webhook's second repeat."""
+"""Longer than the lease of what a killed server left."""
 NAME = "soak"
 
 
@@ -182,6 +182,7 @@ class Soak:
     async def settle(self, db: Database) -> None:
         """Everything ends; then the books are held against the switch's and against what was told."""
         await self.behave(brownout_rate=0.0, outage=False)
+        self.listener.calm = True
         owner = await asyncpg.connect(self.url, server_settings={"search_path": schema_of(0)})
         try:
             await self.closed(owner)
