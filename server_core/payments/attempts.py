@@ -16,7 +16,6 @@ from server_core.payments.model import (
     AttemptState,
     CaptureMethod,
     Confirm,
-    Decision,
     Intent,
     Method,
     Operation,
@@ -349,7 +348,7 @@ def hold_id(intent: Intent, number: int) -> UUID:
 def transfer_ids(attempt: Attempt) -> list[UUID]:
     """Every transfer that an attempt may have made; those that it did not make do not exist."""
     key = ("payment", attempt.intent, attempt.number)
-    legs = ("move", Mode.POST, Mode.VOID, "compensation", *Decision)
+    legs = ("move", Mode.POST, Mode.VOID, "compensation", "conflict")
     return [derived(*key, leg) for leg in legs]
 
 

@@ -10,7 +10,7 @@ from server_core.db.work import Work
 from server_core.errors import conflict, denied
 from server_core.ids import derived
 from server_core.ledger import service as ledger
-from server_core.ledger.model import Code, Transfer, account_id
+from server_core.ledger.model import Code, Result, Transfer, account_id
 from server_core.parties import service as parties
 from server_core.payments import answers, attempts, rules, store
 from server_core.payments.model import Attempt, AttemptState, Decision, Intent, State
@@ -26,7 +26,7 @@ async def decide(work: Work, actor: Actor, intent_id: UUID, decision: Decision) 
     """End the conflict, with the transfer that the decision means, in one commit.
 
     Raises payments.operators_only, payments.unknown, payments.state when it is not conflicted (any
-    more), payments.refunded when what is to be taken back was given back in part already, and
+    more), payments.decided when an earlier conflict of it ended otherwise, payments.refunded when what is to be taken back was given back in part already, and
     payments.payee_short when the payee does not hold enough. A rail that changes its mind later is
     heard: what it took of a payment that was taken back is a stray, and goes back to the payer.
     """
@@ -70,7 +70,7 @@ async def _move(work: Work, intent: Intent, attempt: Attempt, decision: Decision
         work,
         [
             Transfer(
-                id=derived("payment", intent.id, attempt.number, decision),
+                id=derived("payment", intent.id, attempt.number, "conflict"),
                 debit=source,
                 credit=account_id(Code.CLEARING, attempt.rail, intent.currency),
                 amount=owed,
@@ -80,6 +80,10 @@ async def _move(work: Work, intent: Intent, attempt: Attempt, decision: Decision
             )
         ],
     )
+    if outcome.result is Result.EXISTS_WITH_DIFFERENT_FIELDS:
+        raise conflict(
+            "payments.decided", "it was decided otherwise before: decide as then, or taken"
+        )
     if not outcome.ok:
         raise conflict(
             "payments.payee_short",

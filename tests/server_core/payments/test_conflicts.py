@@ -114,6 +114,19 @@ async def test_what_the_rail_took_after_all_is_its_payers_again(world: World) ->
     assert await owed(Code.CLEARING, "upi", world) == before
 
 
+async def test_a_second_conflict_ends_as_the_first(world: World) -> None:
+    rails, intent = await conflicted(world, BACK)
+    await decided(world, intent, Decision.WRITTEN_OFF)
+    _, [attempt] = await stands(world, intent)
+    async with world.db.work() as work:
+        await service.hasten(work, attempt.id)
+    await later(world, rails)
+    assert (await stands(world, intent))[0].state is State.CONFLICTED
+    assert await refused(decided(world, intent, Decision.TAKEN_BACK)) == "payments.decided"
+    assert (await decided(world, intent, Decision.WRITTEN_OFF)).state is State.SUCCEEDED
+    assert (await world.balance(world.shop), await paid_by_the_house(world)) == (15_000, 15_000)
+
+
 async def test_nobody_else_decides_and_only_what_is_in_conflict(world: World) -> None:
     _, intent = await conflicted(world, NO)
     shop = Actor(party=world.shop.id, role=Role.MERCHANT)
