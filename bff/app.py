@@ -10,7 +10,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from bff import problems
 from bff.measuring import Measuring
-from bff.rest import lists, payments, refunds, webhooks
+from bff.rest import lists, offline, payments, refunds, webhooks
 from bff.routes import edge, graphql, health, metrics, rails, sessions
 from server_core.app import Core
 
@@ -37,6 +37,7 @@ def create_app(core: Core) -> Litestar:
             *payments.routes(),
             *refunds.routes(),
             *lists.routes(),
+            *offline.routes(),
             *webhooks.routes(),
             *graphql.routes(core),
         ],

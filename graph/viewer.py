@@ -29,6 +29,10 @@ from server_core.money import known_currency
 from server_core.parties import service as parties
 from server_core.payments import service as payments
 from server_core.payments.model import Purpose
+from server_core.vouchers import sales
+
+_OFFLINE = frozenset({"voucher", "void", "claim", "unclaimed", "late"})
+"""Codes of transfers whose reference names a voucher."""
 
 strawberry.enum(books.Code, name="AccountCode", description="The chart of accounts.")
 
@@ -51,6 +55,27 @@ class Balance:
         )
 
 
+@strawberry.type(description="Where a line of offline money happened.")
+class OfflineSale:
+    shop: strawberry.Private[UUID]
+    terminal: str = strawberry.field(description="The shop's terminal, 8 hex digits.")
+    number: int = strawberry.field(description="Which payment under its allowance it was.")
+    signed_at: datetime = strawberry.field(description="By the clock of the payer's device.")
+
+    @strawberry.field
+    async def payee(self, info: Info) -> Party:
+        return Party.of(await info.context.party_of(self.shop))
+
+    @classmethod
+    def of(cls, sale: sales.OfflineSale) -> Self:
+        return cls(
+            shop=sale.terminal.party,
+            terminal=sale.terminal.id.hex(),
+            number=sale.counter,
+            signed_at=instant(sale.signed_at * 1000),
+        )
+
+
 @strawberry.type(description="One movement of the viewer's money.")
 class StatementLine:
     id: strawberry.ID
@@ -58,16 +83,18 @@ class StatementLine:
     change: Money = strawberry.field(description="Positive when money came.")
     balance: Money = strawberry.field(description="What was posted right after.")
     payment_id: strawberry.ID | None
+    sale: OfflineSale | None = strawberry.field(description="Of offline money: where it happened.")
     recorded_at: datetime
 
     @classmethod
-    def of(cls, line: ledger.StatementLine, currency: str) -> Self:
+    def of(cls, line: ledger.StatementLine, currency: str, sale: sales.OfflineSale | None) -> Self:
         return cls(
             id=strawberry.ID(public("trf", line.transfer)),
             code=line.code,
             change=Money.of(line.change, currency),
             balance=Money.of(line.balance, currency),
             payment_id=_payment_id(line),
+            sale=None if sale is None else OfflineSale.of(sale),
             recorded_at=instant(line.recorded_at),
         )
 
@@ -126,9 +153,15 @@ class Viewer:
             lines = await ledger.statement(
                 reader, parties.money_account(party, currency), before=before, limit=size + 1
             )
+            sold = await sales.of_references(
+                reader,
+                info.context.actor,
+                [line.reference for line in lines if line.code in _OFFLINE],
+            )
         edges = [
             StatementEdge(
-                cursor=cursor(kind, str(line.version)), node=StatementLine.of(line, currency)
+                cursor=cursor(kind, str(line.version)),
+                node=StatementLine.of(line, currency, sold.get(line.reference)),
             )
             for line in lines[:size]
         ]

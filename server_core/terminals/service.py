@@ -18,7 +18,7 @@ from offline.signing import (
 )
 from server_core.actor import Actor, Role
 from server_core.db.work import Emitted, Reader, Work
-from server_core.errors import denied, invalid, not_found
+from server_core.errors import conflict, denied, invalid, not_found
 from server_core.ids import derived
 from server_core.parties import service as parties
 from server_core.parties.model import Kind
@@ -140,6 +140,34 @@ async def quarantine(work: Work, terminal: Terminal) -> None:
     """Its journal forked: it may drain, and an operator looks before it is paid out."""
     if await store.quarantine(work, terminal.id):
         work.emit(_event("terminal.quarantined", terminal))
+
+
+async def page(
+    reader: Reader, actor: Actor, *, state: State | None, after: bytes, limit: int
+) -> list[tuple[Terminal, int]]:
+    """A page of terminals by id with each one's last sync (Unix ms): an operator's all, a shop's own."""
+    if actor.role is Role.OPERATOR:
+        return await store.page(reader, None, state, after, limit)
+    if actor.role is not Role.MERCHANT or actor.party is None:
+        return []
+    return await store.page(reader, actor.party, state, after, limit)
+
+
+async def release(work: Work, actor: Actor, terminal: bytes) -> Terminal:
+    """End a quarantine, as an operator who has looked; a repeat changes nothing.
+
+    A terminal that still writes its second history is quarantined again at its next sync: restore or
+    pair it anew first. Raises terminals.operator, terminals.unknown, terminals.revoked.
+    """
+    if actor.role is not Role.OPERATOR:
+        raise denied("terminals.operator", "only an operator ends a quarantine")
+    found = await get(work, terminal)
+    if found.state is State.REVOKED:
+        raise conflict("terminals.revoked", "this terminal is revoked: pair a new one")
+    if found.state is State.QUARANTINED:
+        await store.set_state(work, terminal, State.ACTIVE)
+        work.emit(_event("terminal.released", found))
+    return replace(found, state=State.ACTIVE)
 
 
 async def revoke(work: Work, actor: Actor, terminal: bytes) -> Terminal:

@@ -127,8 +127,29 @@ async def silent(reader: Reader, since: int, limit: int) -> list[tuple[Terminal,
         since,
         limit,
     )
-    rows = [dict(row) for row in found]
-    return [(_terminal(row), synced_at) for row in rows for synced_at in [row.pop("synced_at")]]
+    return [_timed(row) for row in found]
+
+
+async def page(
+    reader: Reader, party: UUID | None, state: State | None, after: bytes, limit: int
+) -> list[tuple[Terminal, int]]:
+    """Terminals in the order of their ids, from `after` on, each with its last sync (Unix ms)."""
+    found = await reader.rows(
+        f"SELECT {_COLUMNS}, synced_at FROM terminal WHERE id > $1"
+        " AND ($2::uuid IS NULL OR party = $2) AND ($3::text IS NULL OR state = $3)"
+        " ORDER BY id LIMIT $4",
+        after,
+        party,
+        state,
+        limit,
+    )
+    return [_timed(row) for row in found]
+
+
+def _timed(row: Row) -> tuple[Terminal, int]:
+    said = dict(row)
+    synced_at = said.pop("synced_at")
+    return Terminal(**said | {"state": State(said["state"])}), synced_at
 
 
 async def insert_pairing(work: Work, code_hash: bytes, merchant: UUID, expires_at: int) -> None:

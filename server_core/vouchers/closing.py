@@ -16,7 +16,7 @@ from server_core.limits import service as limits
 from server_core.payments import offline
 from server_core.terminals import service as terminals
 from server_core.vouchers import remedies, rules, store
-from server_core.vouchers.issuing import event
+from server_core.vouchers.answers import event
 from server_core.vouchers.model import PROFILE, Allowance, Seen, State, Unclaimed
 from server_core.vouchers.rules import Closing
 
@@ -100,8 +100,8 @@ async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[byte
     currency = closed.currency
     house = ledger.account(Code.UNCLAIMED, "house", currency)
     moves = [
-        ("returned", account_id(Code.WALLET, closed.party, currency), parting.returned),
-        ("unclaimed", house.id, closed.unclaimed),
+        ("returned", account_id(Code.WALLET, closed.party, currency), parting.returned, ""),
+        ("unclaimed", house.id, closed.unclaimed, ""),
     ]
     if parting.unclaimed:
         await ledger.open_accounts(work, [house])
@@ -125,7 +125,8 @@ async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[byte
         sold = []
         for h, amount in parting.claims:
             shop = shops[rows[h].terminal].party
-            moves.append((f"claim:{h.hex()}", account_id(Code.PAYABLE, shop, currency), amount))
+            payable = account_id(Code.PAYABLE, shop, currency)
+            moves.append((f"claim:{h.hex()}", payable, amount, f":{rows[h].link.counter}"))
             sold.append(
                 offline.Sale(h=h, payer=closed.party, payee=shop, amount=amount, currency=currency)
             )
@@ -151,9 +152,9 @@ async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[byte
                 amount=amount,
                 ledger=currency,
                 code=leg.partition(":")[0],
-                reference=closed.aid.hex(),
+                reference=f"{closed.aid.hex()}{which}",
             )
-            for leg, credit, amount in moves
+            for leg, credit, amount, which in moves
             if amount > 0
         ],
     )

@@ -1,6 +1,5 @@
 """Issue an allowance backed by a hold, and take it back: by its device, or with its device."""
 
-from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +17,8 @@ from offline.signing import (
     verify_signature,
 )
 from server_core.actor import Actor, Role
-from server_core.db.work import Database, Emitted, Work
-from server_core.errors import DomainError, conflict, denied, invalid, not_found, unavailable
+from server_core.db.work import Database, Work
+from server_core.errors import conflict, denied, invalid, unavailable
 from server_core.idempotency import rules as keys_rules
 from server_core.idempotency import service as idempotency
 from server_core.idempotency.model import Claim, Mismatch, Replay
@@ -33,7 +32,8 @@ from server_core.money import known_currency, positive_minor
 from server_core.sessions import rules as session_rules
 from server_core.trust.model import CLOCK_SLACK_S
 from server_core.trust.service import Keys
-from server_core.vouchers import journals, rules, store
+from server_core.vouchers import freezing, rules, store
+from server_core.vouchers.answers import event, unknown
 from server_core.vouchers.model import PROFILE, STEP_UP_MS, Allowance, State
 
 
@@ -215,39 +215,7 @@ async def revoke_device(db: Database, actor: Actor, device: UUID) -> Device:
     async def do(work: Work) -> Device:
         ended = await linking.revoke(work, actor, device)
         held = [one for one in await store.lock_open(work, ended.party) if one.device == device]
-        stopped = [replace(one, frozen=True) for one in held if not one.frozen]
-        if stopped:
-            await store.save(work, stopped)
-            await freeze(work, stopped, actor)
+        await freezing.freeze(work, held, actor)
         return ended
 
     return await db.transact(do)
-
-
-async def freeze(work: Work, stopped: Collection[Allowance], actor: Actor) -> None:
-    """Put frozen allowances on the revocation list, and say so."""
-    await journals.revoke(work, [one.aid for one in stopped])
-    work.emit(*(event("allowance.frozen", one, actor) for one in stopped))
-
-
-def unknown() -> DomainError:
-    return not_found("vouchers.unknown", "no such allowance")
-
-
-def event(name: str, allowance: Allowance, actor: Actor, **facts: Any) -> Emitted:
-    return Emitted(
-        aggregate_type="allowance",
-        aggregate_id=derived("allowance", allowance.aid.hex()),
-        type=name,
-        payload={
-            "aid": allowance.aid.hex(),
-            "payer": str(allowance.party),
-            "currency": allowance.currency,
-            "hold": str(allowance.hold),
-            "settled": str(allowance.settled),
-            "state": allowance.state,
-            "frozen": allowance.frozen,
-        }
-        | facts,
-        actor=actor,
-    )

@@ -118,3 +118,20 @@ async def revoked_after(reader: Reader, epoch: int, limit: int) -> list[tuple[in
         "SELECT epoch, aid FROM revocation WHERE epoch > $1 ORDER BY epoch LIMIT $2", epoch, limit
     )
     return [(row["epoch"], row["aid"]) for row in found]
+
+
+async def standings(reader: Reader, terminals: Collection[bytes]) -> dict[bytes, tuple[int, int]]:
+    """By terminal: rows it has told of and not sent, and stops that it has not applied."""
+    found = await reader.rows(
+        "SELECT j.terminal, coalesce((SELECT max(c.last_head) FROM journal_claim c"
+        "  WHERE c.terminal = j.terminal AND c.epoch = j.epoch), 0) - j.acked_seq AS behind,"
+        " (SELECT count(*) FROM revocation r WHERE r.epoch > j.applied) AS unapplied"
+        " FROM journal j WHERE j.terminal = ANY($1::bytea[])",
+        list(terminals),
+    )
+    return {row["terminal"]: (max(row["behind"], 0), row["unapplied"]) for row in found}
+
+
+async def revoked(reader: Reader) -> int:
+    """How many allowances are stopped."""
+    return int(await reader.value("SELECT count(*) FROM revocation"))

@@ -116,7 +116,8 @@ class HeldVoid(Struct, frozen=True, kw_only=True):
     """A terminal's signed void of h; `applied_at` is set when the refund is posted.
 
     Kept by (h, terminal): a stranger's void of somebody's voucher stands in nobody's way. `tries`
-    numbers the ledger's attempts: a refused transfer's id is used up.
+    numbers the ledger's attempts: a refused transfer's id is used up. `approved`: an operator lets it
+    through although its terminal may not give that much back, or is revoked.
     """
 
     h: bytes
@@ -128,6 +129,7 @@ class HeldVoid(Struct, frozen=True, kw_only=True):
     wire: bytes
     tries: int = 0
     applied_at: int | None = None
+    approved: bool = False
 
 
 class Unclaimed(Struct, frozen=True, kw_only=True):
@@ -139,6 +141,45 @@ class Unclaimed(Struct, frozen=True, kw_only=True):
     amount: int
     until: int
     paid_to: str | None = None
+
+
+class Bearer(StrEnum):
+    """Who bears a late voucher: its payer, the house, or the shop that sent it too late."""
+
+    PAYER = "payer"
+    HOUSE = "house"
+    SHOP = "shop"
+
+
+class LateClaim(Struct, frozen=True, kw_only=True):
+    """A shop's claim of a voucher that came after the close and that no unclaimed money covers."""
+
+    h: bytes
+    aid: bytes
+    terminal: bytes
+    nonce: bytes
+    amount: int
+    currency: str
+    asked_at: int
+    decision: Bearer | None = None
+    decided_at: int | None = None
+
+
+class ClaimState(StrEnum):
+    """What a shop's claim came to."""
+
+    PAID = "paid"
+    WAITING = "waiting"
+    REFUSED = "refused"
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A shop's claim of one voucher that settlement did not pay."""
+
+    h: bytes
+    amount: int
+    currency: str
+    state: ClaimState
 
 
 class Journal(Struct, frozen=True, kw_only=True):

@@ -1,12 +1,14 @@
 """SQL of what undoes or makes good: closed requests, voids, claims, unclaimed money."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from msgspec.structs import astuple
 
-from server_core.db.work import Reader, Work
+from server_core.db.work import Reader, Row, Work
 from server_core.db.work import columns as unnested
-from server_core.vouchers.model import HeldVoid, Unclaimed
+from server_core.vouchers.model import Bearer, HeldVoid, LateClaim, Unclaimed
+from server_core.vouchers.store import PAID
 
 
 async def insert_closed(work: Work, rows: Sequence[tuple[bytes, bytes, str]]) -> None:
@@ -78,18 +80,18 @@ async def pay_unclaimed(work: Work, h: bytes, paid_to: str) -> None:
 
 async def insert_voids(work: Work, rows: Sequence[HeldVoid]) -> None:
     await work.execute(
-        "INSERT INTO voucher_void (h, terminal, aid, counter, payee, reason, wire, tries, applied_at)"
+        "INSERT INTO voucher_void (h, terminal, aid, counter, payee, reason, wire, tries, applied_at, approved)"
         " SELECT * FROM unnest($1::bytea[], $2::bytea[],"
         " $3::bytea[], $4::bigint[], $5::bytea[], $6::text[], $7::bytea[], $8::bigint[],"
-        " $9::bigint[]) ON CONFLICT DO NOTHING",
-        *unnested([astuple(one) for one in rows], 9),
+        " $9::bigint[], $10::bool[]) ON CONFLICT DO NOTHING",
+        *unnested([astuple(one) for one in rows], 10),
     )
 
 
 async def lock_voids(work: Work, hs: Collection[bytes]) -> list[HeldVoid]:
     """Voids of these vouchers whose refund is not posted yet."""
     found = await work.rows(
-        "SELECT h, terminal, aid, counter, payee, reason, wire, tries, applied_at"
+        "SELECT h, terminal, aid, counter, payee, reason, wire, tries, applied_at, approved"
         " FROM voucher_void WHERE h = ANY($1::bytea[]) AND applied_at IS NULL"
         " ORDER BY h, terminal FOR UPDATE",
         list(hs),
@@ -112,13 +114,27 @@ async def waiting_voids(reader: Reader, after: bytes, limit: int) -> list[tuple[
     found = await reader.rows(
         "SELECT v.h, s.aid FROM voucher_void v JOIN voucher_seen s ON s.h = v.h"
         " AND s.terminal = v.terminal WHERE v.applied_at IS NULL AND v.h > $1"
-        " AND (EXISTS (SELECT 1 FROM voucher_settled p WHERE p.h = v.h)"
-        "  OR EXISTS (SELECT 1 FROM voucher_claim c WHERE c.aid = s.aid AND c.h = v.h))"
-        " ORDER BY v.h LIMIT $2",
+        f" AND EXISTS (SELECT 1 FROM {PAID} p WHERE p.h = v.h) ORDER BY v.h LIMIT $2",
         after,
         limit,
     )
     return [(row["h"], row["aid"]) for row in found]
+
+
+async def unapproved_voids(
+    reader: Reader, after: tuple[bytes, bytes], limit: int
+) -> list[tuple[HeldVoid, int]]:
+    """Voids by its own terminal of a paid voucher, unapplied and not approved, with what was paid."""
+    found = await reader.rows(
+        "SELECT v.h, v.terminal, v.aid, v.counter, v.payee, v.reason, v.wire, v.tries, v.applied_at,"
+        f" v.approved, p.amount FROM voucher_void v JOIN {PAID} p ON p.h = v.h"
+        " AND p.terminal = v.terminal WHERE v.applied_at IS NULL AND NOT v.approved"
+        " AND (v.h, v.terminal) > ($1, $2) ORDER BY v.h, v.terminal LIMIT $3",
+        *after,
+        limit,
+    )
+    rows = [dict(row) for row in found]
+    return [(HeldVoid(**row), amount) for row in rows for amount in [row.pop("amount")]]
 
 
 async def voided(reader: Reader, hs: Collection[bytes]) -> set[tuple[bytes, bytes, bytes]]:
@@ -136,3 +152,66 @@ async def save_voids(work: Work, voids: Sequence[HeldVoid]) -> None:
         " AS u(h, terminal, tries, applied_at) WHERE v.h = u.h AND v.terminal = u.terminal",
         *unnested([(one.h, one.terminal, one.tries, one.applied_at) for one in voids], 4),
     )
+
+
+async def approve_void(work: Work, h: bytes, terminal: bytes) -> bool:
+    return bool(
+        await work.execute(
+            "UPDATE voucher_void SET approved = true WHERE h = $1 AND terminal = $2", h, terminal
+        )
+    )
+
+
+_LATE: Final = "h, aid, terminal, nonce, amount, currency, asked_at, decision, decided_at"
+
+
+def _late(row: Row) -> LateClaim:
+    decision = row["decision"]
+    return LateClaim(**dict(row) | {"decision": Bearer(decision) if decision else None})
+
+
+async def insert_late(work: Work, one: LateClaim) -> bool:
+    """Whether it is new."""
+    return bool(
+        await work.execute(
+            f"INSERT INTO voucher_late ({_LATE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            " ON CONFLICT (h) DO NOTHING",
+            *astuple(one),
+        )
+    )
+
+
+async def late(reader: Reader, h: bytes) -> LateClaim | None:
+    row = await reader.row(f"SELECT {_LATE} FROM voucher_late WHERE h = $1", h)
+    return _late(row) if row else None
+
+
+async def lock_late(work: Work, h: bytes) -> LateClaim | None:
+    row = await work.row(f"SELECT {_LATE} FROM voucher_late WHERE h = $1 FOR UPDATE", h)
+    return _late(row) if row else None
+
+
+async def decide_late(work: Work, one: LateClaim) -> None:
+    await work.execute(
+        "UPDATE voucher_late SET decision = $2, decided_at = $3 WHERE h = $1",
+        one.h, one.decision, one.decided_at,
+    )  # fmt: skip
+
+
+async def late_paid(reader: Reader, terminal: bytes, nonce: bytes) -> bool:
+    return bool(
+        await reader.value(
+            "SELECT EXISTS (SELECT 1 FROM voucher_late WHERE terminal = $1 AND nonce = $2"
+            " AND decision IN ('payer', 'house'))",
+            terminal,
+            nonce,
+        )
+    )
+
+
+async def late_waiting(reader: Reader, limit: int) -> list[LateClaim]:
+    found = await reader.rows(
+        f"SELECT {_LATE} FROM voucher_late WHERE decision IS NULL ORDER BY asked_at, h LIMIT $1",
+        limit,
+    )
+    return [_late(row) for row in found]

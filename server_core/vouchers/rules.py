@@ -8,15 +8,18 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from offline import verify
+from offline.model import VoidReason
 from offline.verdicts import Verdict
 from offline.verify import link_of
 from server_core.errors import conflict, invalid, limited
+from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.vouchers.model import (
     Allowance,
     Claimed,
     Ended,
     Evidence,
+    HeldVoid,
     Item,
     Seen,
     Settled,
@@ -176,6 +179,13 @@ def claims_hold(
             if there < claim.applied:
                 return False
     return True
+
+
+def asks_operator(void: HeldVoid, amount: int, terminal: TerminalState, most: int) -> bool:
+    """Whether a void waits for an operator: from a revoked terminal, or above what one may give back."""
+    return terminal is TerminalState.REVOKED or (
+        void.reason == VoidReason.RETURNED and amount > most
+    )
 
 
 class Closing(Struct, frozen=True, kw_only=True):

@@ -6,17 +6,25 @@ from server_core.actor import Actor
 from server_core.db.work import Reader
 from server_core.terminals import service as terminals
 from server_core.vouchers import store
+from server_core.vouchers.fleet import page as fleet
+from server_core.vouchers.freezing import freeze_one, unfreeze
 from server_core.vouchers.issuing import issue, revoke_device, surrender
+from server_core.vouchers.late import decide
+from server_core.vouchers.late import waiting as late_waiting
 from server_core.vouchers.model import Allowance, Evidence, Report
+from server_core.vouchers.sales import of_references as sales
 from server_core.vouchers.syncing import sync
 from server_core.vouchers.unclaiming import claim
 from server_core.vouchers.unclaiming import mine as unclaimed
+from server_core.vouchers.voiding import approve as approve_void
+from server_core.vouchers.voiding import for_operator as voids_waiting
 from server_core.vouchers.voiding import hand_in
 from server_core.vouchers.witnessing import witness
 
 __all__ = [
-    "claim", "evidence", "frozen_payers", "hand_in", "issue", "mine", "of_terminals", "report",
-    "revoke_device", "surrender", "sync", "unclaimed", "witness",
+    "approve_void", "claim", "decide", "evidence", "fleet", "freeze_one", "frozen_payers", "hand_in", "issue",
+    "late_waiting", "mine", "of_terminals", "report", "revoke_device", "sales", "surrender", "sync",
+    "unclaimed", "unfreeze", "voids_waiting", "witness",
 ]  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.payments import offline
 from server_core.terminals.model import Terminal
-from server_core.vouchers import journals, remedies, rules, store, voiding
-from server_core.vouchers.issuing import event, freeze
+from server_core.vouchers import freezing, journals, remedies, rules, store, voiding
+from server_core.vouchers.answers import event
 from server_core.vouchers.model import Ended, HeldVoid, Item, Settled, Step
 from server_core.vouchers.rules import Facts, Judged
 
@@ -111,7 +111,7 @@ async def _store(work: Work, terminal: Terminal, judged: Judged, facts: Facts) -
         await store.save(work, [facts.allowances[aid] for aid in sorted(changed)])
     if judged.frozen:
         stopped = [facts.allowances[aid] for aid in sorted(judged.frozen)]
-        await freeze(work, stopped, terminal.actor())
+        await freezing.stop(work, stopped, terminal.actor())
 
 
 async def _post(

@@ -148,6 +148,29 @@ async def seen(reader: Reader, aids: Collection[bytes]) -> dict[bytes, dict[byte
     return grouped
 
 
+async def seen_one(reader: Reader, h: bytes) -> Seen | None:
+    row = await reader.row(
+        f"SELECT {_SEEN}, verdict, seen_at, place, claimable FROM voucher_seen WHERE h = $1", h
+    )
+    return _seen(row) if row else None
+
+
+async def seen_at(
+    reader: Reader, places: Collection[tuple[bytes, int]]
+) -> dict[tuple[bytes, int], list[Seen]]:
+    """By allowance and counter what was sent there, in order of receipt."""
+    found = await reader.rows(
+        f"SELECT {_SEEN}, verdict, seen_at, place, claimable FROM voucher_seen"
+        " JOIN unnest($1::bytea[], $2::bigint[]) AS u(aid, counter) USING (aid, counter)"
+        " ORDER BY aid, place",
+        *unnested(list(places), 2),
+    )
+    grouped: dict[tuple[bytes, int], list[Seen]] = {}
+    for row in found:
+        grouped.setdefault((row["aid"], row["counter"]), []).append(_seen(row))
+    return grouped
+
+
 async def insert_seen(work: Work, rows: Sequence[Seen]) -> None:
     await work.execute(
         f"INSERT INTO voucher_seen ({_SEEN}, verdict, seen_at, place, claimable) SELECT * FROM"
@@ -186,6 +209,22 @@ async def witness_counts(reader: Reader, aids: Collection[bytes]) -> dict[bytes,
         list(aids),
     )
     return {row["aid"]: row["n"] for row in found}
+
+
+async def unsent(reader: Reader, terminals: Collection[bytes]) -> dict[bytes, dict[str, int]]:
+    """By terminal and currency the sum of what payers showed us and the terminal has not sent."""
+    found = await reader.rows(
+        "SELECT w.terminal, a.currency, sum(w.amount)::bigint AS amount FROM voucher_witness w"
+        " JOIN allowance a ON a.aid = w.aid WHERE w.terminal = ANY($1::bytea[])"
+        " AND a.state <> 'closed' AND NOT EXISTS"
+        "  (SELECT 1 FROM voucher_seen s WHERE s.aid = w.aid AND s.h = w.h)"
+        " GROUP BY w.terminal, a.currency",
+        list(terminals),
+    )
+    sums: dict[bytes, dict[str, int]] = {}
+    for row in found:
+        sums.setdefault(row["terminal"], {})[row["currency"]] = row["amount"]
+    return sums
 
 
 async def settled(reader: Reader, aids: Collection[bytes]) -> dict[tuple[bytes, int], Settled]:
@@ -240,6 +279,12 @@ async def insert_evidence(work: Work, rows: Sequence[Evidence]) -> None:
     )
 
 
+async def has_evidence(reader: Reader, aid: bytes) -> bool:
+    return bool(
+        await reader.value("SELECT EXISTS (SELECT 1 FROM voucher_evidence WHERE aid = $1)", aid)
+    )
+
+
 async def evidence(reader: Reader, limit: int = 1000) -> list[Evidence]:
     found = await reader.rows(
         "SELECT aid, h, other, verdict FROM voucher_evidence ORDER BY aid, h LIMIT $1", limit
@@ -247,14 +292,22 @@ async def evidence(reader: Reader, limit: int = 1000) -> list[Evidence]:
     return [Evidence(**dict(row)) for row in found]
 
 
+PAID: Final = (
+    "(SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled"
+    " UNION ALL SELECT s.aid, s.counter, c.h, s.terminal, s.nonce, c.amount"
+    " FROM voucher_claim c JOIN voucher_seen s ON s.aid = c.aid AND s.h = c.h"
+    " UNION ALL SELECT s.aid, s.counter, u.h, s.terminal, s.nonce, u.amount"
+    " FROM voucher_unclaimed u JOIN voucher_seen s ON s.h = u.h WHERE u.paid_to = 'merchant'"
+    " UNION ALL SELECT s.aid, s.counter, l.h, s.terminal, s.nonce, l.amount"
+    " FROM voucher_late l JOIN voucher_seen s ON s.h = l.h WHERE l.decision = 'payer')"
+)
+"""What payers' money paid to shops: settled, by claim at the close, from unclaimed, or late."""
+
+
 async def paid_by_h(reader: Reader, hs: Collection[bytes]) -> dict[bytes, Settled]:
-    """What a shop was paid for these vouchers: settled, or by claim when the allowance closed."""
+    """What a shop was paid for these vouchers out of their payers' money."""
     found = await reader.rows(
-        "SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled"
-        " WHERE h = ANY($1::bytea[])"
-        " UNION ALL SELECT c.aid, s.counter, c.h, s.terminal, s.nonce, c.amount"
-        " FROM voucher_claim c JOIN voucher_seen s ON s.aid = c.aid AND s.h = c.h"
-        " WHERE c.h = ANY($1::bytea[])",
+        f"SELECT aid, counter, h, terminal, nonce, amount FROM {PAID} p WHERE h = ANY($1::bytea[])",
         list(hs),
     )
     return {row["h"]: Settled(**dict(row)) for row in found}
@@ -288,6 +341,16 @@ async def of_terminals(reader: Reader, terminals: Collection[bytes], limit: int)
 async def frozen_payers(reader: Reader) -> set[UUID]:
     found = await reader.rows("SELECT DISTINCT party FROM allowance WHERE frozen LIMIT 10000")
     return {row["party"] for row in found}
+
+
+async def allowances_owned(
+    reader: Reader, party: UUID | None, aids: Collection[bytes]
+) -> set[bytes]:
+    """Those of them that are the party's."""
+    found = await reader.rows(
+        "SELECT aid FROM allowance WHERE aid = ANY($1::bytea[]) AND party = $2", list(aids), party
+    )
+    return {row["aid"] for row in found}
 
 
 async def allowances_of(reader: Reader, party: UUID) -> list[Allowance]:

@@ -123,7 +123,10 @@ class WitnessRow(SQLModel, table=True):
     """Append-only: what a payer showed of its own vouchers."""
 
     __tablename__ = "voucher_witness"
-    __table_args__ = (PrimaryKeyConstraint("aid", "h", name="voucher_witness_pkey"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("aid", "h", name="voucher_witness_pkey"),
+        Index("voucher_witness_terminal", "terminal"),
+    )
     aid: bytes = col.blob()
     h: bytes = col.blob()
     counter: int = col.big()
@@ -172,6 +175,34 @@ class VoidRow(SQLModel, table=True):
     wire: bytes = col.blob()
     tries: int = col.big()
     applied_at: int | None = col.big(null=True)
+    approved: bool = col.flag(server_default=sql("false"))
+
+
+class LateRow(SQLModel, table=True):
+    """A shop's claim of a voucher that came after the close, and who bears it in the end."""
+
+    __tablename__ = "voucher_late"
+    __table_args__ = (
+        CheckConstraint("amount > 0", name="voucher_late_amount"),
+        Index("voucher_late_waiting", "asked_at", postgresql_where=sql("decision IS NULL")),
+        # A sale is paid once, whoever bears it.
+        Index(
+            "voucher_late_challenge",
+            "terminal",
+            "nonce",
+            unique=True,
+            postgresql_where=sql("decision IN ('payer', 'house')"),
+        ),
+    )
+    h: bytes = col.blob(primary=True)
+    aid: bytes = col.blob()
+    terminal: bytes = col.blob()
+    nonce: bytes = col.blob()
+    amount: int = col.big()
+    currency: str = col.string()
+    asked_at: int = col.big()
+    decision: str | None = col.string(null=True)
+    decided_at: int | None = col.big(null=True)
 
 
 class ClosedRequestRow(SQLModel, table=True):

@@ -1,5 +1,6 @@
 """Unclaimed money: the merchant's by claim, after its time the payer's again."""
 
+from typing import Final
 from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor, Role
@@ -10,37 +11,63 @@ from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.payments import offline
 from server_core.terminals import service as terminals
-from server_core.vouchers import remedies, store
-from server_core.vouchers.issuing import event, get
-from server_core.vouchers.model import Unclaimed
+from server_core.vouchers import late, remedies, store
+from server_core.vouchers.answers import event
+from server_core.vouchers.issuing import get
+from server_core.vouchers.model import Bearer, Claim, ClaimState, Seen, Unclaimed
 
 PAGE = 50
 
 
-async def claim(db: Database, actor: Actor, h: bytes) -> Unclaimed:
-    """Pay a late voucher from unclaimed money to the shop whose terminal sent it; a repeat answers.
+async def claim(db: Database, actor: Actor, h: bytes) -> Claim:
+    """Claim a voucher that settlement did not pay, for the shop whose terminal sent it.
 
-    Raises vouchers.unclaimed_unknown, vouchers.unclaimed_over.
+    Paid at once from unclaimed money where its payer witnessed it; else an operator decides. A repeat
+    answers how it stands. Raises vouchers.unclaimed_unknown, vouchers.unclaimed_over.
     """
 
-    async def do(work: Work) -> Unclaimed:
+    async def do(work: Work) -> Claim:
+        sent = await store.seen_one(work, h)
+        if sent is None or actor.role is not Role.MERCHANT:
+            raise _unknown()
+        # The allowance's lock keeps its close, and another claim of it, out.
+        allowance = (await store.lock(work, [sent.aid]))[sent.aid]
+        shop = (await terminals.get(work, sent.terminal)).party
+        if shop != actor.party:
+            raise _unknown()
         found = await remedies.lock_unclaimed(work, h)
-        if found is None or actor.role is not Role.MERCHANT:
-            raise _unknown()
-        shop = (await terminals.get(work, found.terminal)).party
-        sent = (await store.seen(work, [found.aid])).get(found.aid, {})
-        if shop != actor.party or h not in sent:
-            raise _unknown()
-        if found.paid_to == "payer":
-            raise conflict("vouchers.unclaimed_over", "its time is over: it went back to the payer")
-        own = (h, found.terminal, sent[h].payee)
-        if found.paid_to is None and own in await remedies.voided(work, [h]):
-            raise conflict("vouchers.unclaimed_over", "your terminal gave it back to the payer")
-        if found.paid_to is None:
-            await _pay(work, found, "merchant", Code.PAYABLE, shop, actor)
-        return found
+        if found is None:
+            late_one = await late.ask(work, actor, sent, allowance.currency)
+            if late_one is None:
+                raise _unknown()
+            state = _STATES[late_one.decision]
+        else:
+            await _from_unclaimed(work, found, sent, actor, shop)
+            state = ClaimState.PAID
+        return Claim(h=h, amount=sent.link.amount, currency=allowance.currency, state=state)
 
     return await db.transact(do)
+
+
+_STATES: Final = {
+    None: ClaimState.WAITING,
+    Bearer.PAYER: ClaimState.PAID,
+    Bearer.HOUSE: ClaimState.PAID,
+    Bearer.SHOP: ClaimState.REFUSED,
+}
+
+
+async def _from_unclaimed(
+    work: Work, found: Unclaimed, sent: Seen, actor: Actor, shop: UUID
+) -> None:
+    if found.paid_to == "payer":
+        raise conflict("vouchers.unclaimed_over", "its time is over: it went back to the payer")
+    own = (found.h, found.terminal, sent.payee)
+    if found.paid_to is None and own in await remedies.voided(work, [found.h]):
+        raise conflict("vouchers.unclaimed_over", "your terminal gave it back to the payer")
+    if found.paid_to is None:
+        which = f":{sent.link.counter}"
+        await _pay(work, found, "merchant", Code.PAYABLE, shop, actor, which)
 
 
 async def give_back_overdue(db: Database) -> int:
@@ -67,7 +94,13 @@ async def mine(reader: Reader, actor: Actor) -> list[Unclaimed]:
 
 
 async def _pay(
-    work: Work, found: Unclaimed, paid_to: str, code: Code, owner: UUID, actor: Actor
+    work: Work,
+    found: Unclaimed,
+    paid_to: str,
+    code: Code,
+    owner: UUID,
+    actor: Actor,
+    which: str = "",
 ) -> None:
     allowance = await get(work, found.aid)
     await remedies.pay_unclaimed(work, found.h, paid_to)
@@ -89,7 +122,7 @@ async def _pay(
                 amount=found.amount,
                 ledger=currency,
                 code="unclaimed",
-                reference=found.aid.hex(),
+                reference=f"{found.aid.hex()}{which}",
             )
         ],
     )

@@ -1,17 +1,17 @@
 """Voids: an idempotent full refund of h, whatever came first."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from offline.model import VoidReason
 from offline.payer import check_void_signature, decode_void
 from offline.verdicts import Verdict
 from offline.wire import SignedVoid
-from server_core.actor import SYSTEM
-from server_core.db.work import Database, Work
-from server_core.errors import invalid
+from server_core.actor import SYSTEM, Actor, Role
+from server_core.db.work import Database, Reader, Work
+from server_core.errors import DomainError, denied, invalid, not_found
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Outcome, Transfer, account_id
@@ -20,12 +20,13 @@ from server_core.payments import offline
 from server_core.payments import service as payments
 from server_core.payments.model import Intent
 from server_core.terminals import service as terminals
-from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.trust.service import Keys
-from server_core.vouchers import remedies, store
-from server_core.vouchers.issuing import event
+from server_core.vouchers import remedies, rules, store
+from server_core.vouchers.answers import event
 from server_core.vouchers.model import PROFILE, Allowance, HeldVoid, Settled
+
+PAGE: Final = 500
 
 
 def held(signed: SignedVoid) -> HeldVoid:
@@ -62,6 +63,51 @@ async def hand_in(db: Database, keys: Keys, text: str) -> str:
         return "applied" if done else "waiting"
 
     return await db.transact(do)
+
+
+async def approve(db: Database, actor: Actor, h: bytes, terminal: bytes) -> str:
+    """Let a void through that waits for an operator; `applied`, or `waiting` for the shop's balance.
+
+    Raises vouchers.operator, vouchers.void_unknown.
+    """
+    if actor.role is not Role.OPERATOR:
+        raise denied("vouchers.operator", "only an operator decides this")
+
+    async def do(work: Work) -> str:
+        sent = await store.seen_one(work, h)
+        # Before its voucher has come there is nothing to judge it by.
+        if sent is None or sent.terminal != terminal:
+            raise _unknown_void()
+        allowances = await store.lock(work, [sent.aid])
+        if not await remedies.approve_void(work, h, terminal):
+            raise _unknown_void()
+        await apply(work, allowances, [h])
+        return "applied" if await remedies.void_applied(work, h, terminal) else "waiting"
+
+    return await db.transact(do)
+
+
+async def for_operator(reader: Reader, limit: int) -> list[HeldVoid]:
+    """Voids of paid vouchers that only an operator may let through."""
+    most = (await limits.in_force(reader, PROFILE))["void_each"]
+    found: list[HeldVoid] = []
+    after = (b"", b"")
+    while len(found) < limit:
+        page = await remedies.unapproved_voids(reader, after, PAGE)
+        known = await terminals.get_many(reader, {void.terminal for void, _ in page})
+        found += [
+            void
+            for void, amount in page
+            if rules.asks_operator(void, amount, known[void.terminal].state, most)
+        ]
+        if len(page) < PAGE:
+            break
+        after = page[-1][0].h, page[-1][0].terminal
+    return found[:limit]
+
+
+def _unknown_void() -> DomainError:
+    return not_found("vouchers.void_unknown", "no terminal voided this voucher")
 
 
 class Refund(Struct, frozen=True, kw_only=True):
@@ -112,9 +158,7 @@ async def due(
         own = (paid.terminal, terminal.payee) == (void.terminal, void.payee)
         if not own or (paid.aid, paid.counter) != (void.aid, void.counter):
             continue
-        if terminal.state is TerminalState.REVOKED:
-            continue
-        if void.reason == VoidReason.RETURNED and paid.amount > most:
+        if not void.approved and rules.asks_operator(void, paid.amount, terminal.state, most):
             continue
         allowance = allowances[paid.aid]
         origin = origins[void.h]

@@ -11,7 +11,7 @@ from server_core.db.work import Database, Work
 from server_core.errors import invalid, limited
 from server_core.trust.service import Keys
 from server_core.vouchers import store
-from server_core.vouchers.issuing import unknown
+from server_core.vouchers.answers import unknown
 from server_core.vouchers.model import Seen
 
 MAX_SENT: Final = 500

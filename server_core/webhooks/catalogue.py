@@ -83,12 +83,22 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     **dict.fromkeys(("refund.created", "refund.succeeded", "refund.failed"), _REFUND),
     **dict.fromkeys(
-        ("allowance.issued", "allowance.surrendered", "allowance.frozen", "allowance.closed"),
+        (
+            "allowance.issued", "allowance.surrendered", "allowance.frozen", "allowance.unfrozen",
+            "allowance.closed",
+        ),
         _ALLOWANCE,
     ),
-    **dict.fromkeys(("voucher.settled", "voucher.voided", "voucher.claimed"), _VOUCHER),
     **dict.fromkeys(
-        ("terminal.enrolled", "terminal.quarantined", "terminal.revoked"), _TERMINAL
+        (
+            "voucher.settled", "voucher.voided", "voucher.claimed", "voucher.claim_opened",
+            "voucher.claim_refused",
+        ),
+        _VOUCHER,
+    ),
+    **dict.fromkeys(
+        ("terminal.enrolled", "terminal.quarantined", "terminal.released", "terminal.revoked"),
+        _TERMINAL,
     ),
     **dict.fromkeys(("device.linked", "device.revoked"), _DEVICE),
     "endpoint.disabled": _kind(("owner", "owner endpoint reason failing_since")),
