@@ -34,7 +34,7 @@ async def callbacks(request: Request[Any, Any, Any]) -> Response[None]:
         if told.refund_id is not None:
             refund = attempt_of(told.refund_id)
             if refund is not None:
-                await refunds.hasten(work, refund)
+                await refunds.heard(work, refund, told.outcome)
         else:
             attempt = attempt_of(told.reference or told.txn_id)
             if attempt is not None:

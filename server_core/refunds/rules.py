@@ -13,6 +13,7 @@ from server_core.money import positive_minor
 from server_core.parties.model import MONEY_ACCOUNT, Party
 from server_core.payments.model import Attempt, Intent
 from server_core.payments.rules import check_acts
+from server_core.rails.model import Outcome as RailOutcome
 from server_core.refunds.model import MAX_NOTE, TRANSITIONS, Ask, Refund, State
 
 
@@ -131,6 +132,15 @@ def ended(refund: Refund, state: State, now_ms: int) -> Refund:
     if state not in TRANSITIONS[refund.state]:
         raise AssertionError(f"refund {refund.id} is {refund.state}")
     return replace(refund, state=state, next_check_at=None, ended_at=now_ms)
+
+
+def is_denied(refund: Refund, outcome: RailOutcome) -> bool:
+    """Whether a rail says the opposite of how the refund ended."""
+    return (refund.state, outcome) in {
+        (State.FAILED, RailOutcome.SUCCEEDED),
+        (State.SUCCEEDED, RailOutcome.DECLINED),
+        (State.SUCCEEDED, RailOutcome.REVERSED),
+    }
 
 
 def asks_for(command: Ask, claim: Claim, refund: Refund) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
+import structlog
 from msgspec import Struct
 
 from server_core.actor import Actor
@@ -14,11 +15,14 @@ from server_core.idempotency import waiting
 from server_core.idempotency.model import Answer, Claim, Mismatch, Repeated, Replay, Running
 from server_core.ledger import service as ledger
 from server_core.parties import service as parties
+from server_core.payments import counting, tracing
 from server_core.payments import service as payments
-from server_core.payments import tracing
 from server_core.rails.connected import Rails
+from server_core.rails.model import Outcome
 from server_core.refunds import answers, landing, rules, store
 from server_core.refunds.model import Ask, Refund, State
+
+_log = structlog.get_logger("hundi.refunds")
 
 
 class _Sent(Struct, frozen=True, kw_only=True):
@@ -122,9 +126,23 @@ async def get(reader: Reader, actor: Actor, refund_id: UUID) -> Refund:
     return rules.visible(await store.get(reader, refund_id), actor)
 
 
-async def hasten(work: Work, refund_id: UUID) -> bool:
-    """Have the job ask about an open refund now."""
-    return await store.hasten(work, refund_id)
+async def heard(work: Work, refund_id: UUID, outcome: Outcome) -> None:
+    """What a rail told by itself: an open refund is asked about now, and nothing moves by it.
+
+    One that ended otherwise is counted and logged for an operator: who has the money twice, or not
+    at all, only the rail's books can tell.
+    """
+    if await store.hasten(work, refund_id):
+        return
+    known = await store.get(work, refund_id)
+    if known is not None and rules.is_denied(known, outcome):
+        _log.error(
+            "refunds.contradicted",
+            refund=str(known.id),
+            correlation=str(known.intent),
+            said=outcome,
+        )
+        counting.doubted(work, "contradicted")
 
 
 async def of_intents(

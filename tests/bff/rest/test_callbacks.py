@@ -1,12 +1,14 @@
 """What upi-core tells by itself: signed, a reason to ask now, and never a reason to move money."""
 
 import json
+import re
 
 import httpx
 import pytest
 
 from server_core.payments import jobs
 from server_core.rails.callbacks import sign
+from server_core.telemetry import metrics
 from tests.bff.rest.conftest import CALLBACK_KEY, Door
 
 PATH = "/rails/callbacks"
@@ -70,6 +72,34 @@ async def test_what_is_not_signed_not_read_or_not_ours(door: Door) -> None:
         assert (await tell(door, saying(txn))).status_code == 204
     refund = saying("HUN" + "0" * 32, kind="upi.refund", refund_id="HUN" + "1" * 32)
     assert (await tell(door, refund)).status_code == 204
+
+
+async def contradictions(door: Door) -> float:
+    text = metrics.text()
+    [line] = re.findall(
+        r'^hundi_duplicates_suspected_total\{kind="contradicted"\} (\S+)$', text, re.MULTILINE
+    )
+    return float(line)
+
+
+@pytest.mark.parametrize(
+    ("note", "code", "state", "denied"),
+    [("decline.Z9", "00", "failed", 1), ("", "Z9", "succeeded", 1), ("", "00", "succeeded", 0)],
+)
+async def test_a_refund_that_a_rail_denies_is_told_and_moves_nothing(
+    door: Door, note: str, code: str, state: str, denied: int
+) -> None:
+    paid = (await door.post("/payments", door.payment(method="upi", payer_vpa="asha@okbank"))).json()
+    asked = {"payment_id": paid["id"], "note": note}
+    await door.post("/refunds", asked, by="shop")
+    [refund] = await door.sql("SELECT id, state FROM refund ORDER BY created_at DESC LIMIT 1")
+    assert refund["state"] == state
+    before, counted = await door.balance(door.shop), await contradictions(door)
+    name = "HUN" + refund["id"].hex.upper()
+    raw = saying("HUN" + "0" * 32, kind="upi.refund", refund_id=name, code=code)
+    assert (await tell(door, raw)).status_code == 204
+    assert await door.balance(door.shop) == before
+    assert await contradictions(door) == counted + denied
 
 
 async def test_a_scanned_link_is_told_and_paid(door: Door, upi_core: str) -> None:
