@@ -214,11 +214,12 @@ class Soak:
         async def nothing() -> bool:
             return await books.untold(owner) == 0
 
+        upto = await books.head(owner)
         try:
             await until(nothing, HEAL_S, "every webhook is delivered", step_s=1)
         except AssertionError as late:
             return [f"{late}: {await books.untold(owner)} wait"]
-        return await books.against_the_listener(owner, self.listener.events)
+        return await books.against_the_listener(owner, self.listener.events, upto)
 
     async def verified(self) -> None:
         """The operator's own word on it."""
