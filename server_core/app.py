@@ -57,6 +57,7 @@ from server_core.terminals import store as terminal_store
 from server_core.trust import jobs as trust_jobs
 from server_core.trust import service as trust
 from server_core.trust import store as trust_store
+from server_core.ussd import store as ussd_store
 from server_core.vouchers import jobs as voucher_jobs
 from server_core.vouchers import store as voucher_store
 from server_core.webhooks import jobs as webhook_jobs
@@ -67,7 +68,7 @@ from server_core.webhooks.sending import Sender
 STORES: Final = (
     cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
     payment_store, rail_store, refund_store, seal_store, session_store, stray_store, terminal_store, trust_store,
-    voucher_store, webhook_store,
+    ussd_store, voucher_store, webhook_store,
 )  # fmt: skip
 """Every slice that declares tables."""
 

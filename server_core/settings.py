@@ -33,6 +33,7 @@ class Settings:
     card_url: str | None = None
     netbanking_url: str | None = None
     callback_key: bytes | None = None
+    ussd_key: bytes | None = None
     otlp_url: str | None = None
 
     @classmethod
@@ -47,7 +48,8 @@ class Settings:
             upi_url=upi,
             card_url=env.get("HUNDI_CARD_URL", _first(upi)) or None,
             netbanking_url=env.get("HUNDI_NETBANKING_URL", _first(upi)) or None,
-            callback_key=_callback_key(env.get("HUNDI_CALLBACK_KEY")),
+            callback_key=_secret("HUNDI_CALLBACK_KEY", env, "settings.callback_key"),
+            ussd_key=_secret("HUNDI_USSD_KEY", env, "settings.ussd_key"),
             origin=env.get("HUNDI_ORIGIN", f"http://localhost:{port}"),
             host=host,
             port=port,
@@ -77,20 +79,17 @@ def _first(urls: str) -> str:
     return urls.partition(",")[0].strip()
 
 
-def _callback_key(path: str | None) -> bytes | None:
-    """The file's bytes: as many as the hash has, at least."""
+def _secret(name: str, env: Mapping[str, str], code: str) -> bytes | None:
+    """The bytes of the file that the variable names: as many as the hash has, at least."""
+    path = env.get(name)
     if not path:
         return None
     try:
         key = Path(path).read_bytes()
     except OSError as error:
-        raise invalid(
-            "settings.callback_key", f"HUNDI_CALLBACK_KEY cannot be read: {error.strerror}"
-        ) from error
+        raise invalid(code, f"{name} cannot be read: {error.strerror}") from error
     if len(key) < MIN_KEY:
-        raise invalid(
-            "settings.callback_key", f"the file of HUNDI_CALLBACK_KEY needs {MIN_KEY} bytes"
-        )
+        raise invalid(code, f"the file of {name} needs {MIN_KEY} bytes")
     return key
 
 

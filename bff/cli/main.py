@@ -20,6 +20,7 @@ from bff.cli import (
     serve,
     sessions,
     terminals,
+    ussd,
     vouchers,
     webhooks,
 )
@@ -73,7 +74,7 @@ def main() -> None:
 
 for group in (
     events.events, keys.keys, ledger.ledger, parties.party, payments.payments, sessions.session,
-    terminals.terminal, vouchers.voucher, schema.schema, webhooks.webhooks,
+    terminals.terminal, vouchers.voucher, ussd.ussd, schema.schema, webhooks.webhooks,
 ):  # fmt: skip
     main.add_command(group)
 for command in (serve.serve, serve.work, sandbox.sandbox, run.run, demo.demo):

@@ -25,18 +25,18 @@ _CBOR = "application/cbor"
 Asked = Request[Any, Any, Any]
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
+class AgentBody(msgspec.Struct, forbid_unknown_fields=True):
     """JSON of an agent: unknown members are mistakes, not extensions."""
 
 
-class EnrolTerminal(_Body):
+class EnrolTerminal(AgentBody):
     code: str
     key: str
     server_nonce: str
     proof: str
 
 
-class EnrolDevice(_Body):
+class EnrolDevice(AgentBody):
     key: str
     tier: str
     label: str
@@ -44,7 +44,7 @@ class EnrolDevice(_Body):
     proof: str
 
 
-class TakeAllowance(_Body):
+class TakeAllowance(AgentBody):
     device: str
     currency: str
     cap_total: str
@@ -52,7 +52,7 @@ class TakeAllowance(_Body):
     idempotency_key: str
 
 
-class Surrender(_Body):
+class Surrender(AgentBody):
     aid: str
     counter: int
     cum: int
@@ -60,11 +60,11 @@ class Surrender(_Body):
     sig: str
 
 
-class Witness(_Body):
+class Witness(AgentBody):
     vouchers: list[str]
 
 
-class HandIn(_Body):
+class HandIn(AgentBody):
     void: str
 
 
@@ -83,7 +83,7 @@ def unb64(text: str, field: str) -> bytes:
     return data
 
 
-Body = TypeVar("Body", bound=_Body)
+Body = TypeVar("Body", bound=AgentBody)
 
 
 async def read(request: Asked, shape: type[Body]) -> Body:

@@ -26,6 +26,7 @@ from tests.server_core.sandbox.running import sandbox
 
 OPERATOR = Actor(party=None, role=Role.OPERATOR)
 CALLBACK_KEY = bytes(range(32))
+USSD_KEY = bytes(range(32, 64))
 
 
 class HeldBackClock(SystemClock):
@@ -119,10 +120,12 @@ async def _served(
 ) -> AsyncIterator[tuple[Core, HeldBackClock, str]]:
     key = tmp_path_factory.mktemp("key") / "callbacks"
     key.write_bytes(CALLBACK_KEY)
+    ussd = tmp_path_factory.mktemp("key") / "ussd"
+    ussd.write_bytes(USSD_KEY)
     env = {
         "HUNDI_HOME": str(tmp_path_factory.mktemp("home")),
         "HUNDI_DATABASE_URL": database_url, "HUNDI_UPI_URL": upi_core,
-        "HUNDI_CALLBACK_KEY": str(key),
+        "HUNDI_CALLBACK_KEY": str(key), "HUNDI_USSD_KEY": str(ussd),
     }  # fmt: skip
     clock = HeldBackClock()
     async with open_core(Settings.read(env), clock=clock) as core:

@@ -89,7 +89,9 @@ async def contradictions(door: Door) -> float:
 async def test_a_refund_that_a_rail_denies_is_told_and_moves_nothing(
     door: Door, note: str, code: str, state: str, denied: int
 ) -> None:
-    paid = (await door.post("/payments", door.payment(method="upi", payer_vpa="asha@okbank"))).json()
+    paid = (
+        await door.post("/payments", door.payment(method="upi", payer_vpa="asha@okbank"))
+    ).json()
     asked = {"payment_id": paid["id"], "note": note}
     await door.post("/refunds", asked, by="shop")
     [refund] = await door.sql("SELECT id, state FROM refund ORDER BY created_at DESC LIMIT 1")
