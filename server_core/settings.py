@@ -48,8 +48,8 @@ class Settings:
             upi_url=upi,
             card_url=env.get("HUNDI_CARD_URL", _first(upi)) or None,
             netbanking_url=env.get("HUNDI_NETBANKING_URL", _first(upi)) or None,
-            callback_key=_secret("HUNDI_CALLBACK_KEY", env, "settings.callback_key"),
-            ussd_key=_secret("HUNDI_USSD_KEY", env, "settings.ussd_key"),
+            callback_key=_secret("HUNDI_CALLBACK_KEY", env),
+            ussd_key=_secret("HUNDI_USSD_KEY", env),
             origin=env.get("HUNDI_ORIGIN", f"http://localhost:{port}"),
             host=host,
             port=port,
@@ -79,7 +79,7 @@ def _first(urls: str) -> str:
     return urls.partition(",")[0].strip()
 
 
-def _secret(name: str, env: Mapping[str, str], code: str) -> bytes | None:
+def _secret(name: str, env: Mapping[str, str]) -> bytes | None:
     """The bytes of the file that the variable names: as many as the hash has, at least."""
     path = env.get(name)
     if not path:
@@ -87,9 +87,9 @@ def _secret(name: str, env: Mapping[str, str], code: str) -> bytes | None:
     try:
         key = Path(path).read_bytes()
     except OSError as error:
-        raise invalid(code, f"{name} cannot be read: {error.strerror}") from error
+        raise invalid("settings.secret_file", f"{name} cannot be read: {error.strerror}") from error
     if len(key) < MIN_KEY:
-        raise invalid(code, f"the file of {name} needs {MIN_KEY} bytes")
+        raise invalid("settings.secret_file", f"the file of {name} needs {MIN_KEY} bytes")
     return key
 
 
