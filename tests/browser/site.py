@@ -33,9 +33,7 @@ class _Files(SimpleHTTPRequestHandler):
 @contextmanager
 def site() -> Iterator[str]:
     """Its address, without a slash at the end."""
-    with ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(_Files, directory=str(FOLDER))
-    ) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(FOLDER))) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:

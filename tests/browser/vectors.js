@@ -1,9 +1,11 @@
 // What web/ov1 makes of each vector, as JSON; tests/browser/test_vectors.py says what it should have made.
 
+import { fromText } from "/ov1/base45.js";
 import { fromHex, toHex } from "/ov1/bytes.js";
 import { bytesOf, read } from "/ov1/codec.js";
 import { chain, GENESIS, readRow, rowBytes } from "/ov1/journal.js";
 import { decodeReceipt, decodeRequest, decodeVoid } from "/ov1/payer.js";
+import { mayStand, scalarBelowL } from "/ov1/points.js";
 import { allowanceCacheKey, algorithmOf, checkPublicKey, message, verifySignature } from "/ov1/signing.js";
 import { SignedAnswer, SyncRequest } from "/ov1/sync.js";
 import { verdictOf } from "/ov1/verdicts.js";
@@ -148,11 +150,36 @@ export async function made(file) {
   return Promise.all(every.map((item) => MAKES[file](item, context, every)));
 }
 
-const READERS = { ...read, voucher_wire: (data) => SignedVoucher.fromBytes(data), row: readRow };
+const bodies = Object.fromEntries(
+  Object.keys(read).map((kind) => [kind, async (data) => bytesOf[kind](read[kind](data))]),
+);
+const READERS = {
+  ...bodies,
+  voucher_wire: async (data) => SignedVoucher.toBytes(await SignedVoucher.fromBytes(data)),
+  row: async (data) => rowBytes(await readRow(data)),
+};
 
-/** The verdict on each [kind, hex]. */
+/** Of each [kind, hex] the verdict, or the bytes that what was read is written as. */
 export function judged(pairs) {
   return Promise.all(
-    pairs.map(async ([kind, hex]) => (await verdictOf(() => READERS[kind](fromHex(hex)))).verdict),
+    pairs.map(async ([kind, hex]) => {
+      const { verdict, value } = await verdictOf(() => READERS[kind](fromHex(hex)));
+      return value === null ? verdict : toHex(value);
+    }),
   );
+}
+
+/** Of each text the bytes behind it, or the verdict. */
+export function decoded(texts) {
+  return Promise.all(
+    texts.map(async (text) => {
+      const { verdict, value } = await verdictOf(() => fromText("OV1V:", text));
+      return value === null ? verdict : toHex(value);
+    }),
+  );
+}
+
+/** Of each 32 bytes: may they stand as A or R, and are they a scalar below L? */
+export function points(every) {
+  return every.map((hex) => [mayStand(fromHex(hex)), scalarBelowL(fromHex(hex))]);
 }
