@@ -13,6 +13,7 @@ from edge_agent.errors import AgentError, VerdictError
 from edge_agent.home import Home
 from edge_agent.restore import restore as restore_terminal
 from edge_agent.server import Server
+from edge_agent.serving import run_service
 from edge_agent.show import Look, Said, Screen
 from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.sync import sync as sync_terminal
@@ -198,4 +199,13 @@ def run(home: Home, screen: Screen, sync_every: int) -> Said:
     """Stay open as the shop's terminal: ask 150.00 | scan CODE | void CODE | cancel | sync | status | quit."""
     with home.terminal(fresh=True) as opened:
         asyncio.run(run_loop(opened, home.clock, screen, sync_every_s=sync_every))
+    return Said(ok=True, code="edge.stopped", line="The terminal has stopped; nothing is open.")
+
+
+@terminal.command()
+@command
+def serve(home: Home, _screen: Screen) -> Said:
+    """Keep this terminal as a service: sync in the background and answer systemd's watchdog. Ends at SIGTERM."""
+    with home.terminal(fresh=True) as opened:
+        run_service(home, opened)
     return Said(ok=True, code="edge.stopped", line="The terminal has stopped; nothing is open.")
