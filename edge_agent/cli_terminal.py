@@ -6,20 +6,18 @@ import click
 
 from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
-from edge_agent.cli_shape import code_output, command
+from edge_agent.cli_shape import code_output, command, limits_of, shop_limits
 from edge_agent.codes import read_code
-from edge_agent.enrol import enrol_terminal
-from edge_agent.errors import AgentError, VerdictError
+from edge_agent.errors import AgentError
 from edge_agent.home import Home
+from edge_agent.pairing import pair
 from edge_agent.restore import restore as restore_terminal
 from edge_agent.server import Server
 from edge_agent.serving import run_service
 from edge_agent.show import Look, Said, Screen
-from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.sync import sync as sync_terminal
 from edge_agent.terminal import Terminal
 from edge_agent.terminal_loop import run_loop
-from edge_agent.trust import read_pairing
 
 
 @click.group()
@@ -30,65 +28,26 @@ def terminal() -> None:
 @terminal.command()
 @click.argument("pairing_string")
 @click.option("--server", required=True, help="The server's address, https://…")
-@click.option(
-    "--floor-limit", default="10000", show_default=True, help="The most that may stand unsynced."
-)
-@click.option(
-    "--allowance-limit", default="2000", show_default=True, help="The same, from one payer."
-)
-@click.option(
-    "--void-limit", default="500", show_default=True, help="The most given back offline at once."
-)
-@click.option("--currency", default="INR", show_default=True)
+@shop_limits
 @command
 def enrol(
     home: Home,
     _screen: Screen,
+    /,
     pairing_string: str,
     server: str,
-    floor_limit: str,
-    allowance_limit: str,
-    void_limit: str,
-    currency: str,
+    **amounts: str,
 ) -> Said:
     """Pair this terminal by the string HUNDI-PAIR:… that the server printed, and sync once."""
-    limits = ShopLimits(
-        ccy=currency,
-        floor_limit=parse_amount(floor_limit, currency),
-        allowance_limit=parse_amount(allowance_limit, currency),
-        void_limit=parse_amount(void_limit, currency),
-    )
-    pairing = read_pairing(pairing_string)
-
-    async def run() -> str:
-        async with Server(server) as door:
-            with home.locked("terminal"), home.terminal_store(create=True) as store:
-                keys = home.keys("terminal", create=True)
-                certificate = await enrol_terminal(
-                    store,
-                    keys,
-                    door,
-                    pairing,
-                    clock=home.clock,
-                    entropy=home.entropy,
-                    limits=limits,
-                )
-        return certificate.name
-
-    name = asyncio.run(run())
-    detail, synced = "", True
-    try:
-        with home.terminal() as opened:
-            asyncio.run(_sync(opened))
-    except (AgentError, VerdictError) as e:
-        detail, synced = f"The first sync failed; run terminal sync before a sale. {e}", False
+    paired = pair(home, pairing_string, server, limits_of(**amounts))
+    detail = f"The first sync failed; run terminal sync before a sale. {paired.trouble}"
     return Said(
         ok=True,
         code="edge.enrolled",
-        line=f"This is a terminal of {name}.",
+        line=f"This is a terminal of {paired.name}.",
         look=Look.FINE,
-        detail=detail,
-        facts={"name": name, "synced": synced},
+        detail=detail if paired.trouble else "",
+        facts={"name": paired.name, "synced": not paired.trouble},
     )
 
 
