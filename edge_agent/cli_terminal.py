@@ -8,6 +8,7 @@ from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
 from edge_agent.cli_shape import code_output, command, limits_of, shop_limits
 from edge_agent.codes import read_code
+from edge_agent.doctor import examine
 from edge_agent.errors import AgentError
 from edge_agent.home import Home
 from edge_agent.pairing import pair
@@ -120,9 +121,16 @@ def list_(home: Home, _screen: Screen, limit: int) -> Said:
 @terminal.command()
 @command
 def status(home: Home, _screen: Screen) -> Said:
-    """Say who this terminal is and what stands unsettled."""
+    """Say who this terminal is, what stands unsettled, and whether it may sell. Exit 1: it may not."""
     with home.terminal_store() as store:
         return said.status(store, home.clock)
+
+
+@terminal.command()
+@command
+def doctor(home: Home, _screen: Screen) -> Said:
+    """Look at clock, disk, key, database, journal, queue and last sync. Exit 1: something is wrong."""
+    return said.examined(examine(home))
 
 
 async def _sync(opened: Terminal, url: str | None = None) -> Said:

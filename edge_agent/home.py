@@ -25,7 +25,7 @@ PASSPHRASE_ENV: Final = "HUNDI_EDGE_PASSPHRASE"  # noqa: S105 - its name, not it
 _MACHINE_KEY: Final = "machine.key"
 _KEYS: Final = "keys"
 _DATABASE: Final = "agent.db"
-_LOCK: Final = "agent.lock"
+LOCK: Final = "agent.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Home:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as e:
             raise AgentError("edge.home_unusable", f"{folder} cannot be used: {e}") from e
-        lock = HomeLock.take(folder / _LOCK)
+        lock = HomeLock.take(folder / LOCK)
         try:
             yield folder
         finally:

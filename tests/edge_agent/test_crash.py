@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from devices.entropy import SeededEntropy
+from edge_agent.chain import broken_at
 from edge_agent.server import Server
 from edge_agent.sync import sync
-from edge_agent.terminal_said import broken_at
 from offline.journal import Accept, read_row
 from offline.wire import SignedVoucher
 from tests.edge_agent.crash_driver import LIMITS
