@@ -1,11 +1,13 @@
 """`hundi-edge terminal …`: enrol, ask, accept, void, sync and look after a shop's terminal."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
+from edge_agent.backup import back_up, restore_from
 from edge_agent.cli_shape import code_output, command, limits_of, shop_limits
 from edge_agent.codes import read_code
 from edge_agent.doctor import examine
@@ -147,13 +149,45 @@ def sync(home: Home, _screen: Screen, server: str | None) -> Said:
         return asyncio.run(_sync(opened, server))
 
 
+_backup_passphrase = click.option(
+    "--backup-passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="File with the backup's own passphrase; needed where a machine key opens the terminal.",
+)
+
+
 @terminal.command()
-@click.option("--yes", is_flag=True, help="The files here were put back from a copy.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_backup_passphrase
 @command
-def restore(home: Home, _screen: Screen, yes: bool) -> Said:
-    """Go on after the files were put back from a copy: a new history, and one sync before any sale."""
+def backup(home: Home, _screen: Screen, file: Path, backup_passphrase_file: Path | None) -> Said:
+    """Write this terminal, key and all, to one new FILE. The service may go on meanwhile."""
+    return said.backed_up(file, back_up(home, file, backup_passphrase_file))
+
+
+@terminal.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@_backup_passphrase
+@click.option("--yes", is_flag=True, help="What is here now, or nothing, is all there is of it.")
+@command
+def restore(
+    home: Home,
+    _screen: Screen,
+    file: Path | None,
+    backup_passphrase_file: Path | None,
+    yes: bool,
+) -> Said:
+    """Go on from a backup FILE, or, without one, after the files here were put back from a copy.
+
+    A new history begins, and one sync comes before any sale.
+    """
     if not yes:
-        raise AgentError("edge.not_confirmed", "say --yes if this home was put back from a copy")
+        raise AgentError(
+            "edge.not_confirmed", "say --yes if no other copy of this terminal is in use"
+        )
+    if file is not None:
+        return said.restored(restore_from(home, file, backup_passphrase_file)[1])
     with home.terminal() as opened:
         return said.restored(restore_terminal(opened))
 

@@ -22,9 +22,9 @@ from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.terminal import Terminal
 
 PASSPHRASE_ENV: Final = "HUNDI_EDGE_PASSPHRASE"  # noqa: S105 - its name, not its value
-_MACHINE_KEY: Final = "machine.key"
-_KEYS: Final = "keys"
-_DATABASE: Final = "agent.db"
+MACHINE_KEY: Final = "machine.key"
+KEYS: Final = "keys"
+DATABASE: Final = "agent.db"
 LOCK: Final = "agent.lock"
 
 
@@ -54,12 +54,12 @@ class Home:
     def keys(self, role: str, *, create: bool = False) -> SoftwareKeyStore:
         """Open the role's key; with `create`, make it if there is none."""
         folder = self.root / role
-        exists = SoftwareKeyStore.exists(folder / _KEYS)
+        exists = SoftwareKeyStore.exists(folder / KEYS)
         if not exists and not create:
             raise AgentError("edge.not_enrolled", f"this home holds no {role}")
         given = self._passphrase()
         if given is None:
-            machine = folder / _MACHINE_KEY
+            machine = folder / MACHINE_KEY
             if exists and not machine.exists():
                 raise KeyStoreLocked(
                     f"this key needs its passphrase: {PASSPHRASE_ENV} or --passphrase-file"
@@ -69,8 +69,8 @@ class Home:
         else:
             cost = INTERACTIVE
         if exists:
-            return SoftwareKeyStore.open(folder / _KEYS, given, entropy=self.entropy)
-        return SoftwareKeyStore.create(folder / _KEYS, given, cost=cost, entropy=self.entropy)
+            return SoftwareKeyStore.open(folder / KEYS, given, entropy=self.entropy)
+        return SoftwareKeyStore.create(folder / KEYS, given, cost=cost, entropy=self.entropy)
 
     def _passphrase(self) -> bytes | None:
         if self.passphrase_file is not None:
@@ -102,7 +102,7 @@ class Home:
     def _database(
         self, role: str, migrations: tuple[tuple[str, ...], ...], *, create: bool
     ) -> Database:
-        path = self.root / role / _DATABASE
+        path = self.root / role / DATABASE
         if not create and not path.exists():
             raise AgentError("edge.not_enrolled", f"this home holds no {role}: enrol first")
         return Database.open(path, migrations)

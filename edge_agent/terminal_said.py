@@ -1,10 +1,13 @@
 """Each thing a terminal does, together with what is then said; the commands and the open terminal share it."""
 
+from pathlib import Path
+
 from devices.clock import Clock
 from edge_agent.accepting import accept as accept_voucher
 from edge_agent.amounts import format_amount
 from edge_agent.asking import ask as ask_amount
 from edge_agent.asking import cancel as cancel_request
+from edge_agent.backup import Manifest
 from edge_agent.chain import broken_at
 from edge_agent.doctor import standing
 from edge_agent.errors import AgentError
@@ -112,6 +115,21 @@ def synced(terminal: Terminal, done: Synced) -> Said:
             "bundle_version": done.bundle_version,
             "quarantined": done.forked,
             "left": done.left,
+        },
+    )
+
+
+def backed_up(file: Path, manifest: Manifest) -> Said:
+    return Said(
+        ok=True,
+        code="edge.backed_up",
+        line=f"The backup is written: {file}",
+        look=Look.FINE,
+        detail="It is the terminal itself: keep it and its passphrase apart, and off this machine.",
+        facts={
+            "terminal": manifest.terminal,
+            "schema": manifest.schema,
+            "bytes": sum(size for _, size in manifest.parts),
         },
     )
 
