@@ -84,33 +84,40 @@ class Home:
         return given
 
     @contextmanager
-    def terminal_store(self, *, create: bool = False) -> Iterator[TerminalStore]:
-        db = self._database("terminal", schema.TERMINAL, create=create)
+    def terminal_store(
+        self, *, create: bool = False, held: bool = False
+    ) -> Iterator[TerminalStore]:
+        """Open the terminal's file; `held` by its one writer, else beside one that may be at work."""
+        db = self._database("terminal", schema.TERMINAL, create=create, held=held)
         try:
             yield TerminalStore(db)
         finally:
             db.close()
 
     @contextmanager
-    def payer_store(self, *, create: bool = False) -> Iterator[PayerStore]:
-        db = self._database("payer", schema.PAYER, create=create)
+    def payer_store(self, *, create: bool = False, held: bool = False) -> Iterator[PayerStore]:
+        db = self._database("payer", schema.PAYER, create=create, held=held)
         try:
             yield PayerStore(db)
         finally:
             db.close()
 
     def _database(
-        self, role: str, migrations: tuple[tuple[str, ...], ...], *, create: bool
+        self, role: str, migrations: tuple[tuple[str, ...], ...], *, create: bool, held: bool
     ) -> Database:
         path = self.root / role / DATABASE
         if not create and not path.exists():
             raise AgentError("edge.not_enrolled", f"this home holds no {role}: enrol first")
+        if not held and Database.version_of(path) < len(migrations):
+            # A service of the older version may be at work: its file changes only when it has ended.
+            with self.locked(role):
+                return Database.open(path, migrations)
         return Database.open(path, migrations)
 
     @contextmanager
     def terminal(self, *, fresh: bool = False) -> Iterator[Terminal]:
         """Open the enrolled terminal as its one writer; `fresh` is a start, else it goes on."""
-        with self.locked("terminal"), self.terminal_store() as store:
+        with self.locked("terminal"), self.terminal_store(held=True) as store:
             opened = Terminal.start if fresh else Terminal.resume
             keys = self.keys("terminal")
             yield opened(store, keys, self.clock, self.entropy, boot_id(self.entropy))
@@ -118,5 +125,5 @@ class Home:
     @contextmanager
     def payer(self) -> Iterator[Payer]:
         """Open the enrolled device as its one writer."""
-        with self.locked("payer"), self.payer_store() as store:
+        with self.locked("payer"), self.payer_store(held=True) as store:
             yield Payer(store, self.keys("payer"), self.clock, self.entropy)

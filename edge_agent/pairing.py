@@ -26,7 +26,7 @@ def pair(home: Home, pairing_text: str, server: str, limits: ShopLimits) -> Pair
 
     async def enrolled() -> str:
         async with Server(server) as door:
-            with home.locked("terminal"), home.terminal_store(create=True) as store:
+            with home.locked("terminal"), home.terminal_store(create=True, held=True) as store:
                 keys = home.keys("terminal", create=True)
                 certificate = await enrol_terminal(
                     store,

@@ -36,7 +36,9 @@ def until_killed(role: str, folder: Path, seed: int, after_s: float) -> list[str
     assert process.stdout.readline() == "ready \n", process.stderr.read()
     plug = threading.Timer(after_s, process.send_signal, [signal.SIGKILL])
     plug.start()
-    said, errors = process.communicate()
+    # Not communicate(): it reads past what readline() had taken ahead, and those lines would be lost.
+    with process:
+        said, errors = process.stdout.read(), process.stderr.read()
     plug.join()
     assert process.returncode == -signal.SIGKILL, errors
     # A line that the kill cut off was not shown.
