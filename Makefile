@@ -8,7 +8,11 @@ BIN := .venv/bin
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-setup: .venv/ready  ## install everything into .venv
+setup: .venv/ready programs  ## install everything into .venv, and the programs that tests drive
+
+.PHONY: programs
+programs:
+	@ops/programs.sh
 
 .venv/ready: requirements.lock pyproject.toml
 	@echo "hundi: making .venv with $$($(PYTHON) --version), about half a minute the first time"

@@ -3,6 +3,7 @@
 import click
 
 from edge_agent.cli_payer import payer
+from edge_agent.cli_setup import setup
 from edge_agent.cli_terminal import terminal
 
 
@@ -11,5 +12,6 @@ def main() -> None:
     """Pay and be paid with no network. Exit codes: 0 paid or done, 1 refused, 2 usage or technical."""
 
 
+main.add_command(setup)
 main.add_command(payer)
 main.add_command(terminal)

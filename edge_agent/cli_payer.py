@@ -42,7 +42,7 @@ def enrol(
 
     async def run() -> Said:
         async with Server(server, token=token) as door:
-            with home.locked("payer"), home.payer_store(create=True) as store:
+            with home.locked("payer"), home.payer_store(create=True, held=True) as store:
                 done = await enrol_payer(
                     store,
                     home.keys("payer", create=True),

@@ -1,24 +1,26 @@
 """`hundi-edge terminal …`: enrol, ask, accept, void, sync and look after a shop's terminal."""
 
 import asyncio
+from pathlib import Path
 
 import click
 
 from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
-from edge_agent.cli_shape import code_output, command
+from edge_agent.backup import back_up, restore_from
+from edge_agent.cli_shape import code_output, command, limits_of, shop_limits
 from edge_agent.codes import read_code
-from edge_agent.enrol import enrol_terminal
-from edge_agent.errors import AgentError, VerdictError
+from edge_agent.doctor import examine
+from edge_agent.errors import AgentError
 from edge_agent.home import Home
+from edge_agent.pairing import pair
 from edge_agent.restore import restore as restore_terminal
 from edge_agent.server import Server
+from edge_agent.serving import run_service
 from edge_agent.show import Look, Said, Screen
-from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.sync import sync as sync_terminal
 from edge_agent.terminal import Terminal
 from edge_agent.terminal_loop import run_loop
-from edge_agent.trust import read_pairing
 
 
 @click.group()
@@ -29,65 +31,26 @@ def terminal() -> None:
 @terminal.command()
 @click.argument("pairing_string")
 @click.option("--server", required=True, help="The server's address, https://…")
-@click.option(
-    "--floor-limit", default="10000", show_default=True, help="The most that may stand unsynced."
-)
-@click.option(
-    "--allowance-limit", default="2000", show_default=True, help="The same, from one payer."
-)
-@click.option(
-    "--void-limit", default="500", show_default=True, help="The most given back offline at once."
-)
-@click.option("--currency", default="INR", show_default=True)
+@shop_limits
 @command
 def enrol(
     home: Home,
     _screen: Screen,
+    /,
     pairing_string: str,
     server: str,
-    floor_limit: str,
-    allowance_limit: str,
-    void_limit: str,
-    currency: str,
+    **amounts: str,
 ) -> Said:
     """Pair this terminal by the string HUNDI-PAIR:… that the server printed, and sync once."""
-    limits = ShopLimits(
-        ccy=currency,
-        floor_limit=parse_amount(floor_limit, currency),
-        allowance_limit=parse_amount(allowance_limit, currency),
-        void_limit=parse_amount(void_limit, currency),
-    )
-    pairing = read_pairing(pairing_string)
-
-    async def run() -> str:
-        async with Server(server) as door:
-            with home.locked("terminal"), home.terminal_store(create=True) as store:
-                keys = home.keys("terminal", create=True)
-                certificate = await enrol_terminal(
-                    store,
-                    keys,
-                    door,
-                    pairing,
-                    clock=home.clock,
-                    entropy=home.entropy,
-                    limits=limits,
-                )
-        return certificate.name
-
-    name = asyncio.run(run())
-    detail, synced = "", True
-    try:
-        with home.terminal() as opened:
-            asyncio.run(_sync(opened))
-    except (AgentError, VerdictError) as e:
-        detail, synced = f"The first sync failed; run terminal sync before a sale. {e}", False
+    paired = pair(home, pairing_string, server, limits_of(**amounts))
+    detail = f"The first sync failed; run terminal sync before a sale. {paired.trouble}"
     return Said(
         ok=True,
         code="edge.enrolled",
-        line=f"This is a terminal of {name}.",
+        line=f"This is a terminal of {paired.name}.",
         look=Look.FINE,
-        detail=detail,
-        facts={"name": name, "synced": synced},
+        detail=detail if paired.trouble else "",
+        facts={"name": paired.name, "synced": not paired.trouble},
     )
 
 
@@ -160,9 +123,16 @@ def list_(home: Home, _screen: Screen, limit: int) -> Said:
 @terminal.command()
 @command
 def status(home: Home, _screen: Screen) -> Said:
-    """Say who this terminal is and what stands unsettled."""
+    """Say who this terminal is, what stands unsettled, and whether it may sell. Exit 1: it may not."""
     with home.terminal_store() as store:
         return said.status(store, home.clock)
+
+
+@terminal.command()
+@command
+def doctor(home: Home, _screen: Screen) -> Said:
+    """Look at clock, disk, key, database, journal, queue and last sync. Exit 1: something is wrong."""
+    return said.examined(examine(home))
 
 
 async def _sync(opened: Terminal, url: str | None = None) -> Said:
@@ -179,13 +149,45 @@ def sync(home: Home, _screen: Screen, server: str | None) -> Said:
         return asyncio.run(_sync(opened, server))
 
 
+_backup_passphrase = click.option(
+    "--backup-passphrase-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="File with the backup's own passphrase; needed where a machine key opens the terminal.",
+)
+
+
 @terminal.command()
-@click.option("--yes", is_flag=True, help="The files here were put back from a copy.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_backup_passphrase
 @command
-def restore(home: Home, _screen: Screen, yes: bool) -> Said:
-    """Go on after the files were put back from a copy: a new history, and one sync before any sale."""
+def backup(home: Home, _screen: Screen, file: Path, backup_passphrase_file: Path | None) -> Said:
+    """Write this terminal, key and all, to one new FILE. The service may go on meanwhile."""
+    return said.backed_up(file, back_up(home, file, backup_passphrase_file))
+
+
+@terminal.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@_backup_passphrase
+@click.option("--yes", is_flag=True, help="What is here now, or nothing, is all there is of it.")
+@command
+def restore(
+    home: Home,
+    _screen: Screen,
+    file: Path | None,
+    backup_passphrase_file: Path | None,
+    yes: bool,
+) -> Said:
+    """Go on from a backup FILE, or, without one, after the files here were put back from a copy.
+
+    A new history begins, and one sync comes before any sale.
+    """
     if not yes:
-        raise AgentError("edge.not_confirmed", "say --yes if this home was put back from a copy")
+        raise AgentError(
+            "edge.not_confirmed", "say --yes if no other copy of this terminal is in use"
+        )
+    if file is not None:
+        return said.restored(restore_from(home, file, backup_passphrase_file)[1])
     with home.terminal() as opened:
         return said.restored(restore_terminal(opened))
 
@@ -198,4 +200,13 @@ def run(home: Home, screen: Screen, sync_every: int) -> Said:
     """Stay open as the shop's terminal: ask 150.00 | scan CODE | void CODE | cancel | sync | status | quit."""
     with home.terminal(fresh=True) as opened:
         asyncio.run(run_loop(opened, home.clock, screen, sync_every_s=sync_every))
+    return Said(ok=True, code="edge.stopped", line="The terminal has stopped; nothing is open.")
+
+
+@terminal.command()
+@command
+def serve(home: Home, _screen: Screen) -> Said:
+    """Keep this terminal as a service: sync in the background and answer systemd's watchdog. Ends at SIGTERM."""
+    with home.terminal(fresh=True) as opened:
+        run_service(home, opened)
     return Said(ok=True, code="edge.stopped", line="The terminal has stopped; nothing is open.")

@@ -9,6 +9,7 @@ from offline import qr
 
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _TEXT_MAX: Final = 4_096
+_TEXTS: Final = ("OV1", "HUNDI-PAIR:")
 
 
 def read_code(given: str) -> str:
@@ -16,7 +17,7 @@ def read_code(given: str) -> str:
     if given == "-":
         return sys.stdin.readline(_TEXT_MAX).strip()
     text = given.strip()
-    if text.startswith("OV1"):
+    if text.startswith(_TEXTS):
         return text
     path = Path(text)
     try:
@@ -37,7 +38,7 @@ def _read_file(path: Path) -> str:
         data = path.read_bytes()
     except OSError as e:
         raise AgentError("edge.file_missing", f"the file cannot be read: {e.strerror}") from e
-    if data.startswith(b"OV1") and len(data) <= _TEXT_MAX:
+    if data.startswith(tuple(one.encode() for one in _TEXTS)) and len(data) <= _TEXT_MAX:
         return data.decode("ascii", errors="replace").strip()
     try:
         return qr.read_png(data)

@@ -22,10 +22,10 @@ from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.terminal import Terminal
 
 PASSPHRASE_ENV: Final = "HUNDI_EDGE_PASSPHRASE"  # noqa: S105 - its name, not its value
-_MACHINE_KEY: Final = "machine.key"
-_KEYS: Final = "keys"
-_DATABASE: Final = "agent.db"
-_LOCK: Final = "agent.lock"
+MACHINE_KEY: Final = "machine.key"
+KEYS: Final = "keys"
+DATABASE: Final = "agent.db"
+LOCK: Final = "agent.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Home:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as e:
             raise AgentError("edge.home_unusable", f"{folder} cannot be used: {e}") from e
-        lock = HomeLock.take(folder / _LOCK)
+        lock = HomeLock.take(folder / LOCK)
         try:
             yield folder
         finally:
@@ -54,12 +54,12 @@ class Home:
     def keys(self, role: str, *, create: bool = False) -> SoftwareKeyStore:
         """Open the role's key; with `create`, make it if there is none."""
         folder = self.root / role
-        exists = SoftwareKeyStore.exists(folder / _KEYS)
+        exists = SoftwareKeyStore.exists(folder / KEYS)
         if not exists and not create:
             raise AgentError("edge.not_enrolled", f"this home holds no {role}")
         given = self._passphrase()
         if given is None:
-            machine = folder / _MACHINE_KEY
+            machine = folder / MACHINE_KEY
             if exists and not machine.exists():
                 raise KeyStoreLocked(
                     f"this key needs its passphrase: {PASSPHRASE_ENV} or --passphrase-file"
@@ -69,8 +69,8 @@ class Home:
         else:
             cost = INTERACTIVE
         if exists:
-            return SoftwareKeyStore.open(folder / _KEYS, given, entropy=self.entropy)
-        return SoftwareKeyStore.create(folder / _KEYS, given, cost=cost, entropy=self.entropy)
+            return SoftwareKeyStore.open(folder / KEYS, given, entropy=self.entropy)
+        return SoftwareKeyStore.create(folder / KEYS, given, cost=cost, entropy=self.entropy)
 
     def _passphrase(self) -> bytes | None:
         if self.passphrase_file is not None:
@@ -84,33 +84,40 @@ class Home:
         return given
 
     @contextmanager
-    def terminal_store(self, *, create: bool = False) -> Iterator[TerminalStore]:
-        db = self._database("terminal", schema.TERMINAL, create=create)
+    def terminal_store(
+        self, *, create: bool = False, held: bool = False
+    ) -> Iterator[TerminalStore]:
+        """Open the terminal's file; `held` by its one writer, else beside one that may be at work."""
+        db = self._database("terminal", schema.TERMINAL, create=create, held=held)
         try:
             yield TerminalStore(db)
         finally:
             db.close()
 
     @contextmanager
-    def payer_store(self, *, create: bool = False) -> Iterator[PayerStore]:
-        db = self._database("payer", schema.PAYER, create=create)
+    def payer_store(self, *, create: bool = False, held: bool = False) -> Iterator[PayerStore]:
+        db = self._database("payer", schema.PAYER, create=create, held=held)
         try:
             yield PayerStore(db)
         finally:
             db.close()
 
     def _database(
-        self, role: str, migrations: tuple[tuple[str, ...], ...], *, create: bool
+        self, role: str, migrations: tuple[tuple[str, ...], ...], *, create: bool, held: bool
     ) -> Database:
-        path = self.root / role / _DATABASE
+        path = self.root / role / DATABASE
         if not create and not path.exists():
             raise AgentError("edge.not_enrolled", f"this home holds no {role}: enrol first")
+        if not held and Database.version_of(path) < len(migrations):
+            # A service of the older version may be at work: its file changes only when it has ended.
+            with self.locked(role):
+                return Database.open(path, migrations)
         return Database.open(path, migrations)
 
     @contextmanager
     def terminal(self, *, fresh: bool = False) -> Iterator[Terminal]:
         """Open the enrolled terminal as its one writer; `fresh` is a start, else it goes on."""
-        with self.locked("terminal"), self.terminal_store() as store:
+        with self.locked("terminal"), self.terminal_store(held=True) as store:
             opened = Terminal.start if fresh else Terminal.resume
             keys = self.keys("terminal")
             yield opened(store, keys, self.clock, self.entropy, boot_id(self.entropy))
@@ -118,5 +125,5 @@ class Home:
     @contextmanager
     def payer(self) -> Iterator[Payer]:
         """Open the enrolled device as its one writer."""
-        with self.locked("payer"), self.payer_store() as store:
+        with self.locked("payer"), self.payer_store(held=True) as store:
             yield Payer(store, self.keys("payer"), self.clock, self.entropy)

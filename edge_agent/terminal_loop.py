@@ -9,12 +9,11 @@ from typing import Final
 from devices.clock import Clock
 from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
+from edge_agent.background import Syncing
 from edge_agent.cli_shape import answer, failed
 from edge_agent.codes import read_code
 from edge_agent.errors import AgentError, VerdictError
-from edge_agent.server import Server
 from edge_agent.show import Said, Screen, refused
-from edge_agent.sync import sync
 from edge_agent.terminal import Terminal
 
 _LINE_MAX: Final = 8_192
@@ -35,8 +34,9 @@ async def run_loop(terminal: Terminal, clock: Clock, screen: Screen, *, sync_eve
         loop.call_soon_threadsafe(lines.put_nowait, None)
 
     threading.Thread(target=read, daemon=True).start()
-    syncing = asyncio.Lock()
-    ticks = asyncio.create_task(_tick(terminal, clock, syncing, sync_every_s))
+    syncing = Syncing(terminal=terminal, clock=clock, every_s=sync_every_s)
+    # Silently: without a link nothing is wrong, and a spoken `sync` or `status` tells the rest.
+    ticks = asyncio.create_task(syncing.keep(lambda _: None))
     screen.say(
         Said(ok=True, code="edge.ready", line=f"{terminal.certificate.name}: the terminal is open.")
     )
@@ -81,23 +81,10 @@ def _do(terminal: Terminal, clock: Clock, word: str, rest: str) -> Said:
             )
 
 
-async def _sync_now(terminal: Terminal, screen: Screen, syncing: asyncio.Lock) -> None:
+async def _sync_now(terminal: Terminal, screen: Screen, syncing: Syncing) -> None:
     try:
-        async with syncing, Server(terminal.me.server) as door:
-            screen.say(said.synced(terminal, await sync(terminal, door)))
+        screen.say(said.synced(terminal, await syncing.once()))
     except VerdictError as e:
         screen.say(refused(e.verdict, e.detail))
     except AgentError as e:
         screen.say(failed(e.code, e.message))
-
-
-async def _tick(terminal: Terminal, clock: Clock, syncing: asyncio.Lock, every_s: int) -> None:
-    """Sync now and then, silently: without a link nothing is wrong, and status tells the rest."""
-    while True:
-        try:
-            async with syncing, Server(terminal.me.server) as door:
-                await sync(terminal, door)
-        except (AgentError, VerdictError):
-            # Whatever it was, the next tick or a spoken `sync` meets it again; sales go on meanwhile.
-            terminal.close_open(due_only=True)
-        await clock.sleep(every_s)

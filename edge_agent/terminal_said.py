@@ -1,12 +1,17 @@
 """Each thing a terminal does, together with what is then said; the commands and the open terminal share it."""
 
+from pathlib import Path
+
 from devices.clock import Clock
 from edge_agent.accepting import accept as accept_voucher
 from edge_agent.amounts import format_amount
 from edge_agent.asking import ask as ask_amount
 from edge_agent.asking import cancel as cancel_request
-from edge_agent.clock_floor import ClockFloor
+from edge_agent.backup import Manifest
+from edge_agent.chain import broken_at
+from edge_agent.doctor import standing
 from edge_agent.errors import AgentError
+from edge_agent.health import Finding, Level, clock_trusted, findings
 from edge_agent.restore import Restored
 from edge_agent.show import Look, Said, moment, scanned
 from edge_agent.store.terminal_store import TerminalStore
@@ -14,7 +19,7 @@ from edge_agent.sync import Synced
 from edge_agent.terminal import Terminal
 from edge_agent.voiding import void as void_voucher
 from offline.codec import read_certificate
-from offline.journal import GENESIS, Accept, Apply, Close, NewEpoch, Row, VoidRow, chain, read_row
+from offline.journal import Accept, Apply, Close, NewEpoch, Row, VoidRow, read_row
 from offline.model import VoidReason
 from offline.verdicts import operator_sentence
 
@@ -114,6 +119,21 @@ def synced(terminal: Terminal, done: Synced) -> Said:
     )
 
 
+def backed_up(file: Path, manifest: Manifest) -> Said:
+    return Said(
+        ok=True,
+        code="edge.backed_up",
+        line=f"The backup is written: {file}",
+        look=Look.FINE,
+        detail="It is the terminal itself: keep it and its passphrase apart, and off this machine.",
+        facts={
+            "terminal": manifest.terminal,
+            "schema": manifest.schema,
+            "bytes": sum(size for _, size in manifest.parts),
+        },
+    )
+
+
 def restored(done: Restored) -> Said:
     return Said(
         ok=True,
@@ -147,19 +167,17 @@ def sales(store: TerminalStore, limit: int) -> Said:
 
 
 def status(store: TerminalStore, clock: Clock) -> Said:
-    me = store.me()
-    if me is None:
-        raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
-    state, totals, limits = store.state(), store.totals(), store.limits()
-    # The stored floor tells enough for a look; whether it is live only the open terminal knows.
-    floor = ClockFloor(clock, state.floor.boot or "", state.floor)
-    trusted = floor.trusted(behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s)
+    """Say what stands unsettled, and whether the next sale can be asked for."""
+    me, stands = store.must_me(), standing(store, clock)
+    state, totals, limits = stands.state, stands.totals, stands.limits
+    found = findings(stands)
     certificate = read_certificate(me.cert)
     return Said(
-        ok=True,
+        ok=not worst(found),
         code="edge.status",
         line=f"{certificate.name}: {totals.unsettled_count} sales not yet settled, "
         f"{format_amount(totals.unsettled, limits.ccy)}",
+        detail="\n".join(worst(found)),
         facts={
             "name": certificate.name,
             "terminal": me.terminal.hex(),
@@ -175,17 +193,40 @@ def status(store: TerminalStore, clock: Clock) -> Said:
             "revocations": state.applied,
             "evidence": store.evidence_count(),
             "last_sync": moment(state.last_sync_s),
-            "clock_trusted": trusted,
+            "clock_trusted": clock_trusted(stands),
             "must_sync": state.must_sync,
             "quarantined": state.quarantined,
         },
+        rows=finding_rows(found),
     )
 
 
+def examined(found: list[Finding]) -> Said:
+    """Say what the doctor found, what stops sales first."""
+    bad = worst(found)
+    return Said(
+        ok=not bad,
+        code="edge.examined",
+        line=f"{len(bad)} of {len(found)} things are wrong" if bad else "This terminal is well.",
+        look=Look.NOT_PAID if bad else Look.FINE,
+        detail="\n".join(bad),
+        rows=finding_rows(found),
+    )
+
+
+def worst(found: list[Finding]) -> list[str]:
+    return [f"{one.what}: {one.says}. Do: {one.do}." for one in found if one.level is Level.BAD]
+
+
+def finding_rows(found: list[Finding]) -> list[dict[str, object]]:
+    return [
+        {"what": one.what, "state": str(one.level), "says": one.says, "do": one.do or None}
+        for one in found
+    ]
+
+
 def journal(store: TerminalStore, limit: int) -> Said:
-    me = store.me()
-    if me is None:
-        raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
+    store.must_me()
     state = store.state()
     broken = broken_at(store)
     rows = store.journal(state.epoch, max(1, state.head_seq - limit + 1), limit)
@@ -207,23 +248,6 @@ def journal(store: TerminalStore, limit: int) -> Said:
             for row in rows
         ],
     )
-
-
-def broken_at(store: TerminalStore) -> int | None:
-    """Walk the whole chain of this epoch; give the first row that does not follow, or None."""
-    me, state = store.me(), store.state()
-    terminal = me.terminal if me is not None else b""
-    previous, seq = GENESIS, 0
-    while seq < state.head_seq:
-        rows = store.journal(state.epoch, seq + 1, 500)
-        if not rows:
-            return seq + 1
-        for row in rows:
-            seq += 1
-            if row.seq != seq or row.chain != chain(terminal, state.epoch, seq, previous, row.row):
-                return seq
-            previous = row.chain
-    return None if previous == state.head else state.head_seq
 
 
 def _row_words(row: Row) -> str:

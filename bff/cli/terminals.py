@@ -1,10 +1,13 @@
 """`hundi terminal`: pair a shop's terminal, see which are silent, end one."""
 
+from pathlib import Path
+
 import click
 
 from bff.cli.hex_bytes import TERMINAL
 from bff.cli.operator import OPERATOR, party_of
 from bff.cli.waiting import waits
+from offline import qr
 from server_core.app import open_core
 from server_core.ids import public
 from server_core.settings import Settings
@@ -23,14 +26,23 @@ def terminal() -> None:
 
 @terminal.command()
 @click.option("--merchant", required=True, help="The merchant's id (pty_…) or its exact name.")
+@click.option(
+    "--png", type=click.Path(dir_okay=False, path_type=Path), help="Write it as a QR code too."
+)
 @waits
-async def pair(merchant: str) -> None:
+async def pair(merchant: str, png: Path | None) -> None:
     """Print a one-time pairing code (10 minutes) with the root key's fingerprint."""
     async with open_core(Settings.read()) as core:
         found = await party_of(core, merchant)
         async with core.db.work() as work:
             code = await terminals.pair(work, core.entropy, core.trust, OPERATOR, merchant=found.id)
+    if png is not None:
+        _draw(png, code)
     click.echo(code)
+
+
+def _draw(path: Path, text: str) -> None:
+    path.write_bytes(qr.png(text))
 
 
 @terminal.command()

@@ -37,10 +37,10 @@ curl --silent --fail --output /dev/null --max-time 5 "$ADDRESS/health/ready" ||
   fail "nothing answers at $ADDRESS: start it with \`make run\`"
 
 # Online, once: who is who.
-if ! .venv/bin/hundi-edge terminal status --home "$COUNTER" > /dev/null 2>&1; then
+.venv/bin/hundi-edge terminal status --home "$COUNTER" > /dev/null 2>&1 || [ $? -eq 1 ] || {
   PAIRING=$(.venv/bin/hundi terminal pair --merchant "Kirana Corner")
   tell "online, terminal" terminal enrol "$PAIRING" --server "$ADDRESS" --home "$COUNTER"
-fi
+}
 HUNDI_SESSION=$(.venv/bin/hundi session issue --party Asha --role payer --aal 2)
 export HUNDI_SESSION
 if ! .venv/bin/hundi-edge payer status --home "$PHONE" > /dev/null 2>&1; then

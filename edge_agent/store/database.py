@@ -9,7 +9,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -59,6 +59,15 @@ class Database:
             connection.close()
             raise
         return database
+
+    @staticmethod
+    def version_of(path: Path) -> int:
+        """Read a file's schema version and change nothing of it."""
+        try:
+            with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+                return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.Error as e:
+            raise AgentError("edge.store_failed", f"{path.name} cannot be opened: {e}") from e
 
     def close(self) -> None:
         self._connection.close()

@@ -128,6 +128,12 @@ class TerminalStore:
             enrolled_at_s=row[8],
         )
 
+    def must_me(self) -> TerminalSelf:
+        me = self.me()
+        if me is None:
+            raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
+        return me
+
     def limits(self) -> ShopLimits:
         row: Values = self._must(_LIMITS)
         return ShopLimits(

@@ -28,6 +28,11 @@ class Shell:
         out = self.run(role, *words, "--home", place, "--json", code=code)
         return json.loads(out)
 
+    def command(self, *words: str, code: int = 0, home: str = "terminal") -> dict:
+        """Run a command that belongs to no role."""
+        out = self.run(*words, "--home", str(self.folder / home), "--json", code=code)
+        return json.loads(out)
+
     def terminal(self, *words: str, code: int = 0, home: str | None = None) -> dict:
         return self.do("terminal", *words, code=code, home=home)
 

@@ -6,10 +6,10 @@ import pytest
 
 from edge_agent.accepting import accept
 from edge_agent.asking import ask
+from edge_agent.chain import broken_at
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.terminal import Terminal
-from edge_agent.terminal_said import broken_at
 from edge_agent.voiding import void
 from offline.codec import voucher_bytes
 from offline.journal import Accept

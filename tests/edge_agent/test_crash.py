@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from devices.entropy import SeededEntropy
+from edge_agent.chain import broken_at
 from edge_agent.server import Server
 from edge_agent.sync import sync
-from edge_agent.terminal_said import broken_at
 from offline.journal import Accept, read_row
 from offline.wire import SignedVoucher
 from tests.edge_agent.crash_driver import LIMITS
@@ -36,7 +36,9 @@ def until_killed(role: str, folder: Path, seed: int, after_s: float) -> list[str
     assert process.stdout.readline() == "ready \n", process.stderr.read()
     plug = threading.Timer(after_s, process.send_signal, [signal.SIGKILL])
     plug.start()
-    said, errors = process.communicate()
+    # Not communicate(): it reads past what readline() had taken ahead, and those lines would be lost.
+    with process:
+        said, errors = process.stdout.read(), process.stderr.read()
     plug.join()
     assert process.returncode == -signal.SIGKILL, errors
     # A line that the kill cut off was not shown.

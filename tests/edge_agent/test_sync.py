@@ -6,12 +6,12 @@ import pytest
 
 from edge_agent.accepting import accept
 from edge_agent.asking import ask, cancel
+from edge_agent.chain import broken_at
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.restore import restore
 from edge_agent.server import Server, ServerRefused, ServerUnreachable
 from edge_agent.sync import Synced, sync
 from edge_agent.terminal import Terminal
-from edge_agent.terminal_said import broken_at
 from edge_agent.voiding import void
 from offline.journal import Apply, NewEpoch, read_row
 from offline.verdicts import Verdict

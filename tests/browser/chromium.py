@@ -1,0 +1,117 @@
+"""Debian's Chromium, headless, driven over its DevTools protocol: pages that run JavaScript and give back JSON."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--remote-debugging-port=0",
+]  # fmt: skip
+
+
+class BrowserError(AssertionError):
+    """What a page threw, or what DevTools refused."""
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator["Browser"]:
+    """A browser over the folder `profile`; with the same folder again it is the same person's browser."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise BrowserError("there is no chromium here: `make setup` as root installs Debian's")
+    words = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if line.startswith("DevTools listening on "):
+                    break
+            else:
+                raise BrowserError("chromium did not start: " + "".join(said[-5:]))
+            with connect(line.split()[-1], max_size=None, compression=None) as socket:
+                yield Browser(process, socket)
+                with suppress(BrowserError):
+                    Browser(process, socket).call("Browser.close")
+        finally:
+            process.terminate()
+
+
+class Browser:
+    """The one connection; each page is a session on it."""
+
+    def __init__(self, process: subprocess.Popen[str], socket: ClientConnection) -> None:
+        self.process = process
+        self.socket = socket
+        self._sent = 0
+
+    def call(self, method: str, session: str | None = None, **params: Any) -> Any:
+        """One command and its answer; events in between are let go."""
+        return self.answer(self.ask(method, session, **params), method)
+
+    def ask(self, method: str, session: str | None = None, **params: Any) -> int:
+        self._sent += 1
+        asked = {"id": self._sent, "method": method, "params": params}
+        self.socket.send(json.dumps(asked | ({"sessionId": session} if session else {})))
+        return self._sent
+
+    def answer(self, number: int, method: str) -> Any:
+        while True:
+            said = json.loads(self.socket.recv(timeout=60))
+            if said.get("id") == number:
+                if "error" in said:
+                    raise BrowserError(f"{method}: {said['error']['message']}")
+                return said["result"]
+
+    def page(self, url: str) -> "Page":
+        """A new tab at `url`, loaded."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        page = Page(self, target)
+        page.go(url)
+        return page
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, browser: Browser, target: str) -> None:
+        self.browser = browser
+        self.target = target
+        attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = attached["sessionId"]
+
+    def call(self, method: str, **params: Any) -> Any:
+        return self.browser.call(method, self.session, **params)
+
+    def go(self, url: str) -> None:
+        """To `url`, until its load event."""
+        answer = self.call("Page.navigate", url=url)
+        if "errorText" in answer:
+            raise BrowserError(f"{url}: {answer['errorText']}")
+        self.run(
+            "document.readyState === 'complete' || new Promise(r => addEventListener('load', r))"
+        )
+
+    def run(self, code: str, *given: Any) -> Any:
+        """What the expression gives, awaited, as JSON; `given` is the array of that name in it."""
+        wrapped = f"(async (given) => ({code}))({json.dumps(given)})"
+        answer = self.call(
+            "Runtime.evaluate", expression=wrapped, awaitPromise=True, returnByValue=True,
+            userGesture=True,
+        )  # fmt: skip
+        if "exceptionDetails" in answer:
+            thrown = answer["exceptionDetails"].get("exception", {})
+            raise BrowserError(thrown.get("description") or str(answer["exceptionDetails"]))
+        return answer["result"].get("value")
+
+    def close(self) -> None:
+        self.browser.call("Target.closeTarget", targetId=self.target)
