@@ -31,6 +31,7 @@ from offline.model import (
     Policy,
     Receipt,
     Revocations,
+    Risk,
     Void,
     VoidReason,
     Voucher,
@@ -218,11 +219,49 @@ def _entry(value: object) -> BundleEntry:
     )
 
 
-def _policy(value: object) -> Policy:
-    f = sized(value, 4)
-    return Policy(
-        ccy=currency(f[0]), cap_each=positive(f[1]), cap_total=positive(f[2]), life_s=positive(f[3])
+def _risk(value: object) -> Risk:
+    f = sized(value, 10)
+    risk = Risk(
+        soft_sum=positive(f[0]),
+        hard_sum=positive(f[1]),
+        allowance_sum=positive(f[2]),
+        void_each=uint(f[3]),
+        soft_age_s=positive(f[4]),
+        hard_age_s=positive(f[5]),
+        online_in=positive(f[6]),
+        clock_behind_s=positive(f[7]),
+        clock_ahead_s=positive(f[8]),
+        request_ttl_s=positive(f[9]),
     )
+    if risk.soft_sum > risk.hard_sum or risk.soft_age_s > risk.hard_age_s:
+        raise Refused(Verdict.MALFORMED, "a soft limit above its hard one")
+    return risk
+
+
+def _policy(value: object) -> Policy:
+    f = sized(value, 5)
+    return Policy(
+        ccy=currency(f[0]),
+        cap_each=positive(f[1]),
+        cap_total=positive(f[2]),
+        life_s=positive(f[3]),
+        risk=_risk(f[4]),
+    )
+
+
+def policy_items(p: Policy) -> list[object]:
+    """A policy as it stands in a bundle."""
+    r = p.risk
+    risk = [
+        r.soft_sum, r.hard_sum, r.allowance_sum, r.void_each, r.soft_age_s, r.hard_age_s,
+        r.online_in, r.clock_behind_s, r.clock_ahead_s, r.request_ttl_s,
+    ]  # fmt: skip
+    return [p.ccy, p.cap_each, p.cap_total, p.life_s, risk]
+
+
+def read_policy(value: object) -> Policy:
+    """The other way; raises Refused."""
+    return _policy(value)
 
 
 def _bundle(f: list[object]) -> Bundle:
@@ -247,7 +286,7 @@ def bundle_bytes(b: Bundle) -> bytes:
         b.version,
         b.root_kid,
         [[e.kid, int(e.alg), e.key, e.usages, e.not_before, e.not_after] for e in b.entries],
-        [[p.ccy, p.cap_each, p.cap_total, p.life_s] for p in b.policies],
+        [policy_items(p) for p in b.policies],
     ]
     _bundle(items)
     return encode(items)

@@ -142,6 +142,29 @@ class BundleEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Risk:
+    """What a terminal may risk without a link, in minor units and seconds.
+
+    From `soft_*` on it is told to go online, beyond `hard_*` it shows no request: by the sum that it
+    has not settled, and by the time since its last sync. `allowance_sum` is the most unsettled of
+    one allowance, `void_each` the most given back offline at once. One request in `online_in`, by
+    chance, asks for a sync: a terminal that is never pressed never syncs. The clock may be so far
+    behind or ahead of the last beacon; a request lives for `request_ttl_s`.
+    """
+
+    soft_sum: int
+    hard_sum: int
+    allowance_sum: int
+    void_each: int
+    soft_age_s: int
+    hard_age_s: int
+    online_in: int
+    clock_behind_s: int
+    clock_ahead_s: int
+    request_ttl_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """The most that an allowance in `ccy` may be; life_s bounds settle_until - not_before."""
 
@@ -149,6 +172,7 @@ class Policy:
     cap_each: int
     cap_total: int
     life_s: int
+    risk: Risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from offline.model import Policy
+from offline.model import Policy, Risk
 
 NONCE_LIFE_S: Final = 300
 KEY_LIFE_S: Final = 400 * 86_400
@@ -13,10 +13,30 @@ USAGES: Final = "ABCLY"
 RETIRED_USAGES: Final = "AC"
 """What a key that no longer signs still vouches for: allowances out there, and certificates."""
 
-MAXIMA: Final = (Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=5 * 86_400),)
+DAY_S: Final = 86_400
+MAXIMA: Final = (
+    Policy(
+        ccy="INR",
+        cap_each=50_000,
+        cap_total=200_000,
+        life_s=5 * DAY_S,
+        risk=Risk(
+            soft_sum=500_000,
+            hard_sum=1_000_000,
+            allowance_sum=200_000,
+            void_each=50_000,
+            soft_age_s=2 * DAY_S,
+            hard_age_s=3 * DAY_S,
+            online_in=50,
+            clock_behind_s=300,
+            clock_ahead_s=DAY_S + DAY_S // 2,
+            request_ttl_s=180,
+        ),
+    ),
+)
 """What terminals take at most, whatever an issuer key signed (RBI offline framework: INR 500 a
-payment, INR 2,000 an instrument; settled within 4 days). They travel in the ring, so that a change
-is a new bundle version."""
+payment, INR 2,000 an instrument; settled within 4 days), and what they may risk without a link. They
+travel in the ring, so that a change is a new bundle version: `hundi keys policy`."""
 
 
 class IssuerKey(Struct, frozen=True, kw_only=True):

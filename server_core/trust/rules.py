@@ -5,7 +5,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from offline.codec import MAX_BUNDLE_ENTRIES
-from server_core.errors import conflict
+from offline.model import Policy
+from server_core.errors import conflict, invalid
 from server_core.trust.model import CLOCK_SLACK_S, KEY_LIFE_S, IssuerKey, KeyRing
 
 _LAST_KID: Final = 0xFFFF
@@ -42,3 +43,16 @@ def rotated(ring: KeyRing, seed: bytes, now_s: int) -> KeyRing:
         raise conflict("trust.ring_full", "too many issuer keys are alive: rotate less often")
     made = issuer_key(number, seed, now_s, 2 * KEY_LIFE_S)
     return replace(ring, issuers=(*living, made), current=following.kid, version=ring.version + 1)
+
+
+def governed(ring: KeyRing, policies: tuple[Policy, ...]) -> KeyRing:
+    """The ring with other policies, a version on; the same ring when they are what it has.
+
+    Raises trust.policy for none, or two of one currency.
+    """
+    ordered = tuple(sorted(policies, key=lambda one: one.ccy))
+    if not ordered or len({one.ccy for one in ordered}) != len(ordered):
+        raise invalid("trust.policy", "one policy for each currency, at least one")
+    if ordered == ring.policies:
+        return ring
+    return replace(ring, policies=ordered, version=ring.version + 1)

@@ -13,7 +13,7 @@ from devices.clock import Clock
 from devices.entropy import Entropy
 from devices.keystore.port import KeyStoreDamaged
 from devices.keystore.sealed_file import SealedFile
-from offline.codec import bundle_bytes
+from offline.codec import bundle_bytes, policy_items, read_policy
 from offline.model import Algorithm, Bundle, BundleEntry, Policy
 from offline.signing import bundle_message
 from offline.wire import SignedBundle
@@ -30,7 +30,7 @@ from server_core.trust.model import (
     KeyRing,
 )
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _FILE: Final = "trust.key"
 
 
@@ -130,6 +130,22 @@ def rotate(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None
         return Keys(ring)
 
 
+def govern(
+    home: Path, policies: tuple[Policy, ...], *, entropy: Entropy, passphrase: str | None
+) -> tuple[Keys, bool]:
+    """Have the bundle carry these policies; and whether they are new. Servers take it when restarted.
+
+    Raises trust.policy, KeyStoreLocked, KeyStoreDamaged.
+    """
+    file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
+    with file.held():
+        before = _read(file.read())
+        ring = rules.governed(before, policies)
+        if ring is not before:
+            file.write(_dump(ring))
+        return Keys(ring), ring is not before
+
+
 def _make(entropy: Entropy, now_s: int) -> KeyRing:
     current, following = (
         rules.issuer_key(number, entropy.bytes(32), now_s, number * KEY_LIFE_S) for number in (1, 2)
@@ -148,7 +164,7 @@ def _dump(ring: KeyRing) -> bytes:
     issuers = [
         [one.kid, one.seed, one.not_before, one.not_after, one.published_at] for one in ring.issuers
     ]
-    policies = [[one.ccy, one.cap_each, one.cap_total, one.life_s] for one in ring.policies]
+    policies = [policy_items(one) for one in ring.policies]
     return cbor2.dumps(
         [
             _FORMAT, ring.root_seed, ring.nonce_secret, issuers, ring.current, policies,
@@ -172,10 +188,7 @@ def _read(data: bytes) -> KeyRing:
             for kid, seed, start, end, published in issuers
         ),
         current=current,
-        policies=tuple(
-            Policy(ccy=ccy, cap_each=each, cap_total=total, life_s=life)
-            for ccy, each, total, life in policies
-        ),
+        policies=tuple(read_policy(one) for one in policies),
         version=version,
     )
 

@@ -13,27 +13,7 @@ STEP_UP_MS: Final = 5 * 60 * 1000
 """Taking an allowance asks for a second factor younger than this."""
 
 PROFILE: Final = "offline"
-_RBI: Final = "RBI offline framework: Jan 2022, raised Aug 2023 and Dec 2024"
-LIMIT_ROWS: Final[tuple[tuple[str, int, str, str], ...]] = (
-    ("cap_each", 50_000, "minor", f"{_RBI}: INR 500 a payment"),
-    ("cap_total", 200_000, "minor", f"{_RBI}: INR 2,000 an instrument"),
-    ("max_count", 100, "vouchers", "OV1: vouchers under one allowance"),
-    ("holds_per_payer", 400_000, "minor", "OV1: set aside at once: two devices in full"),
-    ("spend_window_s", 86_400, "s", "OV1: spend within 24 hours"),
-    ("settle_window_s", 345_600, "s", "OV1: settle within 4 days"),
-    ("margin_s", 3_600, "s", "OV1: an hour after settle_until before an allowance closes"),
-    (
-        "void_each",
-        50_000,
-        "minor",
-        "OV1: what a terminal may give back; more waits for an operator",
-    ),
-    ("exposure_soft", 500_000, "minor", "OV1: unsettled at a terminal: go online if you can"),
-    ("exposure_hard", 1_000_000, "minor", "OV1: the floor limit: unsettled at a terminal at most"),
-    ("exposure_allowance", 200_000, "minor", "OV1: unsettled of one allowance at one terminal"),
-    ("unclaimed_keep_s", 15_552_000, "s", "OV1: 180 days for the merchant, then to the payer"),
-)
-"""Profile `offline`: (name, value, unit, source). The migration stores them; rows decide, not this."""
+"""The limits of allowances and terminals, as `limit_profile` rows; the migrations say their sources."""
 
 
 class State(StrEnum):

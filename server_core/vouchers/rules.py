@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from offline import verify
-from offline.model import VoidReason
+from offline.model import Policy, Risk, VoidReason
 from offline.verdicts import Verdict
 from offline.verify import link_of
 from server_core.errors import conflict, invalid, limited
@@ -228,6 +228,31 @@ def close(
         if one.link.h not in returnable:
             part(one, unclaimed)
     return Closing(claims=tuple(claims), unclaimed=tuple(unclaimed), returned=rest)
+
+
+def policy_of(currency: str, limits: dict[str, int]) -> Policy:
+    """What terminals are told of the profile's limits: the maxima, and what they may risk alone.
+
+    An allowance lives from a little before its issue to the end of its settlement.
+    """
+    return Policy(
+        ccy=currency,
+        cap_each=limits["cap_each"],
+        cap_total=limits["cap_total"],
+        life_s=limits["settle_window_s"] + limits["spend_window_s"],
+        risk=Risk(
+            soft_sum=limits["exposure_soft"],
+            hard_sum=limits["exposure_hard"],
+            allowance_sum=limits["exposure_allowance"],
+            void_each=limits["void_each"],
+            soft_age_s=limits["sync_soft_s"],
+            hard_age_s=limits["sync_hard_s"],
+            online_in=limits["online_in"],
+            clock_behind_s=limits["clock_behind_s"],
+            clock_ahead_s=limits["clock_ahead_s"],
+            request_ttl_s=limits["request_ttl_s"],
+        ),
+    )
 
 
 def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_holds: int) -> None:

@@ -24,6 +24,7 @@ from offline.model import Algorithm, Allowance, Bundle, BundleEntry, Certificate
 from offline.signing import allowance_message, bundle_message, certificate_message, sha256
 from offline.verdicts import Verdict
 from offline.wire import SignedAllowance, SignedBundle
+from tests.offline import kit
 
 NOW_S = 1_800_000_000
 BOOT = "boot-one"
@@ -63,7 +64,11 @@ class Issuer:
                     not_after=NOW_S + 3_650 * DAY_S,
                 ),
             ),
-            policies=(Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=10 * DAY_S),),
+            policies=(
+                Policy(
+                    ccy="INR", cap_each=50_000, cap_total=200_000, life_s=10 * DAY_S, risk=kit.RISK
+                ),
+            ),
         )
         raw = bundle_bytes(body)
         return SignedBundle.of(

@@ -134,6 +134,10 @@ def number_forms() -> list[dict[str, str]]:
     ]
 
 
+def _policy(ccy: str = "INR", risk: list[int] | None = None) -> list[Any]:
+    return [ccy, 1, 1, 1, [1] * 10 if risk is None else risk]
+
+
 def _entry(**changes: Any) -> list[Any]:
     e = kit.entry()
     given = {
@@ -192,7 +196,12 @@ def field_rules() -> list[dict[str, str]]:
         ("bundle", "unknown usage", {"entries": [_entry(usages="AQ")]}, MALFORMED),
         ("bundle", "entry ends before it begins", {"entries": [_entry(not_after=1)]}, MALFORMED),
         ("bundle", "entry of five items", {"entries": [_entry()[:5]]}, MALFORMED),
-        ("bundle", "policies out of order", {"policies": [["USD", 1, 1, 1], ["INR", 1, 1, 1]]}, MALFORMED),
+        ("bundle", "policies out of order", {"policies": [_policy("USD"), _policy("INR")]}, MALFORMED),
+        ("bundle", "policy of four items", {"policies": [_policy()[:4]]}, MALFORMED),
+        ("bundle", "risk of nine items", {"policies": [_policy(risk=[1] * 9)]}, MALFORMED),
+        ("bundle", "a soft sum above the hard one", {"policies": [_policy(risk=[2, *[1] * 9])]}, MALFORMED),
+        ("bundle", "a soft age above the hard one", {"policies": [_policy(risk=[1, 1, 1, 1, 2, *[1] * 5])]}, MALFORMED),
+        ("bundle", "one request in none asks for a sync", {"policies": [_policy(risk=[*[1] * 6, 0, 1, 1, 1])]}, MALFORMED),
         ("bundle", "version 0", {"bundle_version": 0}, MALFORMED),
         ("revocations", "aids out of order", {"aids": [b"z" * 16, kit.AID]}, MALFORMED),
         ("revocations", "an aid twice", {"aids": [kit.AID, kit.AID]}, MALFORMED),

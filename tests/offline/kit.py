@@ -24,6 +24,7 @@ from offline.model import (
     Policy,
     Receipt,
     Revocations,
+    Risk,
     Void,
     VoidReason,
     Voucher,
@@ -65,6 +66,13 @@ class Signer:
         der = key.sign(message, ec.ECDSA(SHA256(), deterministic_signing=True))
         r, s = decode_dss_signature(der)
         return r.to_bytes(32) + s.to_bytes(32)
+
+
+RISK = Risk(
+    soft_sum=800_000, hard_sum=1_000_000, allowance_sum=200_000, void_each=50_000, soft_age_s=2 * DAY,
+    hard_age_s=3 * DAY, online_in=50, clock_behind_s=300, clock_ahead_s=DAY + DAY // 2,
+    request_ttl_s=180,
+)  # fmt: skip
 
 
 def ed25519(name: str) -> Signer:
@@ -125,7 +133,7 @@ def entry(signer: Signer = ISSUER, **changes: Any) -> BundleEntry:
 
 
 def bundle(*entries: BundleEntry, **changes: Any) -> Bundle:
-    policy = Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=5 * DAY)
+    policy = Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=5 * DAY, risk=RISK)
     given = {
         "version": 7, "root_kid": ROOT_KID, "entries": entries or (entry(),), "policies": (policy,),
     }  # fmt: skip

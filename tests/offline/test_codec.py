@@ -18,6 +18,7 @@ from offline.model import (
     Policy,
     Receipt,
     Revocations,
+    Risk,
     Void,
     VoidReason,
     Voucher,
@@ -72,7 +73,18 @@ ENTRIES = st.builds(
     ),
     octets(2), ED_KEY | P_KEY, st.sets(st.sampled_from("ABCLY"), min_size=1), st.tuples(UINT, UINT),
 )  # fmt: skip
-POLICIES = st.builds(Policy, ccy=CCY, cap_each=POSITIVE, cap_total=POSITIVE, life_s=POSITIVE)
+RISKS = st.builds(
+    lambda sums, ages, void, rest: Risk(
+        soft_sum=min(sums), hard_sum=max(sums), soft_age_s=min(ages), hard_age_s=max(ages),
+        void_each=void, allowance_sum=rest[0], online_in=rest[1], clock_behind_s=rest[2],
+        clock_ahead_s=rest[3], request_ttl_s=rest[4],
+    ),
+    st.tuples(POSITIVE, POSITIVE), st.tuples(POSITIVE, POSITIVE), UINT,
+    st.tuples(*[POSITIVE] * 5),
+)  # fmt: skip
+POLICIES = st.builds(
+    Policy, ccy=CCY, cap_each=POSITIVE, cap_total=POSITIVE, life_s=POSITIVE, risk=RISKS
+)
 BUNDLES = st.builds(
     lambda version, kid, entries, policies: Bundle(
         version=version, root_kid=kid, entries=tuple(entries),

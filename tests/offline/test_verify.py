@@ -68,7 +68,7 @@ def test_the_first_failure_is_the_verdict():
     mend(a, ccy="INR")
     mend(a, not_before=kit.NOW - 9, spend_until=kit.NOW - 1)
     mend(a, spend_until=kit.NOW)
-    wide = Policy(ccy="INR", cap_each=60_000, cap_total=300_000, life_s=5 * kit.DAY)
+    wide = Policy(ccy="INR", cap_each=60_000, cap_total=300_000, life_s=5 * kit.DAY, risk=kit.RISK)
     mend(facts, bundle=kit.bundle(policies=(wide,)))
     mend(v, amount=50_000)
     facts["challenge"] = Challenge(state=ChallengeState.OPEN, amount=50_000, ccy="INR")

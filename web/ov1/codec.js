@@ -89,12 +89,28 @@ function entry(value) {
   return freeze({ kid: octets(f[0], Size.KID), alg, key, usages, notBefore, notAfter });
 }
 
+function risk(value) {
+  const f = sized(value, 10);
+  const found = freeze({
+    softSum: positive(f[0]), hardSum: positive(f[1]), allowanceSum: positive(f[2]), voidEach: uint(f[3]),
+    softAgeS: positive(f[4]), hardAgeS: positive(f[5]), onlineIn: positive(f[6]),
+    clockBehindS: positive(f[7]), clockAheadS: positive(f[8]), requestTtlS: positive(f[9]),
+  });
+  if (found.softSum > found.hardSum || found.softAgeS > found.hardAgeS) malformed("a soft limit above its hard one");
+  return found;
+}
+
 function policy(value) {
-  const f = sized(value, 4);
+  const f = sized(value, 5);
   return freeze({
-    ccy: currency(f[0]), capEach: positive(f[1]), capTotal: positive(f[2]), lifeS: positive(f[3]),
+    ccy: currency(f[0]), capEach: positive(f[1]), capTotal: positive(f[2]), lifeS: positive(f[3]), risk: risk(f[4]),
   });
 }
+
+const riskItems = (r) => [
+  r.softSum, r.hardSum, r.allowanceSum, r.voidEach, r.softAgeS, r.hardAgeS, r.onlineIn, r.clockBehindS,
+  r.clockAheadS, r.requestTtlS,
+];
 
 function bundle(f) {
   const entries = array(f[3], MAX_ENTRIES).map(entry);
@@ -127,7 +143,7 @@ const SHAPES = {
   bundle: [bundle, 5, (b) => [
     1, b.version, b.rootKid,
     b.entries.map((e) => [e.kid, e.alg, e.key, e.usages, e.notBefore, e.notAfter]),
-    b.policies.map((p) => [p.ccy, p.capEach, p.capTotal, p.lifeS]),
+    b.policies.map((p) => [p.ccy, p.capEach, p.capTotal, p.lifeS, riskItems(p.risk)]),
   ]],
   revocations: [revocations, 4, (r) => [1, r.epoch, r.baseEpoch, r.aids]],
 };

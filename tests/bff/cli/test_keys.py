@@ -1,8 +1,10 @@
 """`hundi keys`: says what the ring is and rotates it, without a database and without a secret."""
 
+import asyncio
 import re
 from pathlib import Path
 
+import asyncpg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -57,3 +59,19 @@ def test_a_wrong_passphrase_is_one_line_and_exit_1(tmp_path: Path) -> None:
         assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
         assert told.stderr.startswith("hundi: the passphrase does not open this key")
     assert len(first_start(tmp_path, "correct horse").ring.keys) == 1
+
+
+async def test_limits_reach_the_bundle_by_a_command(database_url: str, tmp_path: Path) -> None:
+    env = {"HUNDI_HOME": str(tmp_path), "HUNDI_DATABASE_URL": database_url}
+    first = await asyncio.to_thread(CliRunner().invoke, main, ["keys", "policy"], env=env)
+    assert first.exit_code == 0, first.output
+    assert first.stdout.endswith("bundle 1\nno change\n")
+    owner = await asyncpg.connect(database_url, server_settings={"search_path": "cell0"})
+    await owner.execute(
+        "INSERT INTO limit_profile VALUES ('offline', 'exposure_hard', 600000, 'minor', 1, 'a test')"
+    )
+    await owner.close()
+    told = await asyncio.to_thread(CliRunner().invoke, main, ["keys", "policy"], env=env)
+    assert "600000 unsynced (minor units)\nbundle 2\nrestart the servers" in told.stdout
+    early = await asyncio.to_thread(CliRunner().invoke, main, ["keys", "rotate-issuer"], env=env)
+    assert (early.exit_code, "trust.next_too_young" in early.stderr) == (1, True)

@@ -2,14 +2,16 @@
 
 import asyncio
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
+from msgspec import structs
 
 from devices.clock import ManualClock
 from devices.entropy import SeededEntropy, SystemEntropy
 from devices.keystore.port import KeyStoreDamaged, KeyStoreLocked
+from offline.model import Policy
 from offline.signing import allowance_message
 from offline.trust import check_bundle, check_issued
 from offline.verdicts import Verdict
@@ -93,6 +95,31 @@ def test_keys_take_turns_and_the_old_one_still_vouches_for_what_it_signed(tmp_pa
     assert check_issued(bundle, before.kid, "Y", message, sig) is Verdict.ISSUER_KEY_UNKNOWN
 
 
+def govern(home: Path, *policies: Policy) -> tuple[Keys, bool]:
+    return service.govern(home, policies, entropy=ENTROPY, passphrase=None)
+
+
+def test_other_limits_are_a_new_bundle_and_the_same_ones_are_not(tmp_path: Path) -> None:
+    before = load(tmp_path).bundle.bundle
+    [inr] = before.policies
+    same, new = govern(tmp_path, inr)
+    assert (same.bundle.bundle.version, new) == (before.version, False)
+    lower = replace(inr, risk=replace(inr.risk, hard_sum=600_000))
+    usd = replace(inr, ccy="USD")
+    after, new = govern(tmp_path, usd, lower)
+    assert (after.bundle.bundle.policies, new) == ((lower, usd), True)
+    assert after.bundle.bundle.version == before.version + 1
+    assert load(tmp_path).bundle == after.bundle
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_currency_has_one_policy(tmp_path: Path, count: int) -> None:
+    [inr] = load(tmp_path).bundle.bundle.policies
+    with pytest.raises(DomainError) as caught:
+        govern(tmp_path, *[inr] * count)
+    assert caught.value.code == "trust.policy"
+
+
 def test_a_dead_key_leaves_the_bundle_and_too_many_living_ones_are_refused(tmp_path: Path) -> None:
     clock = ManualClock(NOW_MS)
     load(tmp_path, clock)
@@ -149,7 +176,7 @@ async def test_used_nonces_are_stored_hashed_and_forgotten_when_over(
 
 def test_the_ring_of_another_release_is_named_so(tmp_path: Path) -> None:
     keys = load(tmp_path)
-    ring = replace(keys._ring, version=9)
+    ring = structs.replace(keys._ring, version=9)
     assert service._read(service._dump(ring)) == ring
     import cbor2
 

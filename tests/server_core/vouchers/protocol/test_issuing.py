@@ -13,8 +13,10 @@ from offline.verdicts import Verdict
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError
 from server_core.limits import service as limits
+from server_core.trust.model import MAXIMA
+from server_core.vouchers import rules
 from server_core.vouchers import service as vouchers
-from server_core.vouchers.model import LIMIT_ROWS, PROFILE, State
+from server_core.vouchers.model import PROFILE, State
 from tests.server_core.vouchers.protocol.field import Phone, Shop, World
 
 
@@ -34,9 +36,10 @@ async def refused(awaitable: Any) -> str:
     return caught.value.code
 
 
-async def test_the_limits_in_force_are_those_that_the_slice_names(world: World) -> None:
+async def test_a_new_homes_bundle_tells_the_limits_in_force(world: World) -> None:
     async with world.db.reader() as reader:
-        assert await limits.in_force(reader, PROFILE) == {row[0]: row[1] for row in LIMIT_ROWS}
+        found = await limits.in_force(reader, PROFILE)
+    assert (rules.policy_of("INR", found),) == MAXIMA
 
 
 async def test_a_is_signed_and_says_what_was_set_aside(world: World, phone: Phone) -> None:
