@@ -1,6 +1,7 @@
 """What the ledger is made of: accounts with four running totals, immutable transfers, outcomes."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -88,6 +89,7 @@ class Account(Struct, frozen=True, kw_only=True):
         return self.balance - taken
 
 
+@lru_cache(maxsize=8192)  # a batch asks for its shop's a hundred times
 def account_id(code: Code, owner: object, currency: str) -> UUID:
     """An account's id is what it is for: `wallet`, a party and a currency name one account."""
     return derived("account", code, owner, currency)
