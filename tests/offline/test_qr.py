@@ -1,3 +1,4 @@
+import re
 from io import BytesIO
 
 import pytest
@@ -43,10 +44,29 @@ def test_a_turned_and_blurred_photograph_is_read():
     assert qr.read_png(as_file(photo, "JPEG")) == text
 
 
-def test_art_and_svg():
-    art = qr.terminal_art("OV1V:ABC")
-    assert "\u2580" in art
-    assert "<svg" in qr.svg("OV1V:ABC")
+@pytest.mark.parametrize("scale", [1, 4])
+def test_an_svg_draws_the_same_code(scale: int):
+    text = kit.signed_voucher().to_text()
+    drawn = qr.svg(text, scale)
+    side = int(re.search(r'viewBox="0 0 (\d+) ', drawn)[1])
+    page = Image.new("L", (side * 4, side * 4), 255)
+    for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", drawn):
+        page.paste(0, (int(x) * 4, int(y) * 4, int(x) * 4 + 4, int(y) * 4 + 4))
+    assert f'width="{side * scale}"' in drawn
+    assert qr.read_png(as_file(page)) == text
+
+
+def test_art_in_a_window_is_the_same_code():
+    text = kit.signed_voucher().to_text()
+    lines = re.findall("\x1b\\[30;107m(.*)\x1b\\[0m", qr.terminal_art(text))
+    page = Image.new("L", (len(lines[0]) * 4 + 16, len(lines) * 8 + 16), 255)
+    for row, line in enumerate(lines):
+        for column, cell in enumerate(line):
+            for half, dark in enumerate((cell in "\u2580\u2588", cell in "\u2584\u2588")):
+                if dark:
+                    x, y = 8 + column * 4, 8 + row * 8 + half * 4
+                    page.paste(0, (x, y, x + 4, y + 4))
+    assert qr.read_png(as_file(page)) == text
 
 
 def two_codes() -> bytes:
