@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments sim sim-mutants \
+.PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments bench-offline sim sim-mutants \
   sim-payments sim-payments-mutants soak lock clean
 
 help:  ## what there is
@@ -66,6 +66,9 @@ bench-ledger: setup  ## every figure of the ledger, its log and its webhooks; ST
 
 bench-payments: setup  ## every figure of payments: engine, GraphQL, UPI, refunds, faults; SECONDS=5 for a quick one
 	@$(BIN)/python -m bench.payments_run
+
+bench-offline: setup  ## every figure of offline payments: redemption, codes, settlement over HTTP
+	@$(BIN)/python -m bench.offline_run
 
 SEEDS ?= 500
 

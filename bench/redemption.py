@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -9,37 +10,60 @@ from bench.figures import Figure, percentile, report
 from edge_agent.accepting import accept
 from edge_agent.asking import ask
 from edge_agent.store.terminal_rows import ShopLimits
+from offline import qr
 from offline.signing import allowance_message, verify_signature, voucher_message
 from offline.verdicts import Verdict
 from offline.verify import decode
 from tests.edge_agent.world import World
 
 N = 1_500
-GOAL_MS = 5.0
+WHOLE_MS, SHOWN_MS = 10.0, 60.0
 
 
 def milliseconds(began: float) -> float:
     return (perf_counter() - began) * 1000
 
 
-def redeem(folder: Path) -> tuple[list[float], list[str]]:
+@dataclass(slots=True)
+class Sales:
+    """What each sale took, in ms: the device's signature until its code is drawn, the picture read, the text
+    until its durable commit."""
+
+    texts: list[str] = field(default_factory=list)
+    shows: list[float] = field(default_factory=list)
+    reads: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+    @property
+    def whole(self) -> list[float]:
+        """From the picture to the durable commit."""
+        return [read + wait for read, wait in zip(self.reads, self.waits, strict=True)]
+
+
+def redeem(folder: Path) -> Sales:
     """Each sale's own allowance is as a shop sees it: nearly every payer is a new one."""
     world = World(folder)
     limits = ShopLimits(ccy="INR", floor_limit=10**12, allowance_limit=10**12, void_limit=10**9)
     terminal = world.terminal(limits=limits)
-    waits, texts = [], []
+    sales = Sales()
     for i in range(N):
         payer = world.payer(f"payer-{i % 50}")
         asked = ask(terminal, 1_000)
+        began = perf_counter()
         text = payer.pay(asked.text).to_text()
-        texts.append(text)
+        picture = qr.png(text)
+        sales.shows.append(milliseconds(began))
+        sales.texts.append(text)
+        began = perf_counter()
+        text = qr.read_png(picture)
+        sales.reads.append(milliseconds(began))
         began = perf_counter()
         result = accept(terminal, text)
-        waits.append(milliseconds(began))
+        sales.waits.append(milliseconds(began))
         if not result.paid:
             raise RuntimeError(result.verdict)
     world.close()
-    return waits, texts
+    return sales
 
 
 def parts(folder: Path, texts: list[str]) -> dict[str, list[float]]:
@@ -87,29 +111,36 @@ def parts(folder: Path, texts: list[str]) -> dict[str, list[float]]:
     return {"strict decode": decodes, "verify": verifies, "FULL commit": commits}
 
 
-def main() -> bool:
+def figures() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="hundi-bench-") as name:
         folder = Path(name)
-        waits, texts = redeem(folder)
-        alone = parts(folder, texts)
+        sales = redeem(folder)
+        alone = parts(folder, sales.texts)
     total = sum(percentile(samples, 0.95) for samples in alone.values())
-    p95 = percentile(waits, 0.95)
-    figures = [
+    p95, n = percentile(sales.waits, 0.95), len(sales.waits)
+    whole, shown = percentile(sales.whole, 0.95), percentile(sales.shows, 0.95)
+    found = [
         Figure(
-            name="redemption p95", value=p95, unit="ms", baseline=total, ratio=p95 / total,
-            n=len(waits), goal="≤ 5 ms", holds=p95 <= GOAL_MS,
+            name="picture read to durable accept, p95", value=whole, unit="ms", n=n,
+            goal="≤ 10 ms", holds=whole <= WHOLE_MS,
         ),
         Figure(
-            name="  beside its parts alone (p95 each)", value=p95, unit="ms", baseline=total,
-            ratio=p95 / total, n=len(waits), goal="≤ 3 × their sum", holds=p95 <= 3 * total,
+            name="text to durable accept, p95, beside its parts alone", value=p95, unit="ms",
+            baseline=total, ratio=p95 / total, n=n, goal="≤ 2 × their sum", holds=p95 <= 2 * total,
         ),
-        Figure(name="redemption p50", value=percentile(waits, 0.5), unit="ms", n=len(waits)),
+        Figure(
+            name="voucher signed until its code is drawn, p95", value=shown, unit="ms", n=n,
+            goal="≤ 60 ms", holds=shown <= SHOWN_MS,
+        ),
     ]  # fmt: skip
-    figures += [
+    return found + [
         Figure(name=f"  {part}, p95", value=percentile(samples, 0.95), unit="ms", n=len(samples))
         for part, samples in alone.items()
     ]
-    return report("redemption", figures)
+
+
+def main() -> bool:
+    return report("redemption", figures())
 
 
 if __name__ == "__main__":
