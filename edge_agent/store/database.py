@@ -22,6 +22,8 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_MS}",
     "PRAGMA trusted_schema=OFF",
+    # A log that a long reader let grow is cut back to this once it was written into the file.
+    "PRAGMA journal_size_limit=4194304",
 )
 
 Migration = Sequence[str]
