@@ -118,6 +118,7 @@ class Home:
     def terminal(self, *, fresh: bool = False) -> Iterator[Terminal]:
         """Open the enrolled terminal as its one writer; `fresh` is a start, else it goes on."""
         with self.locked("terminal"), self.terminal_store(held=True) as store:
+            store.db.settle()
             opened = Terminal.start if fresh else Terminal.resume
             keys = self.keys("terminal")
             yield opened(store, keys, self.clock, self.entropy, boot_id(self.entropy))
@@ -126,4 +127,5 @@ class Home:
     def payer(self) -> Iterator[Payer]:
         """Open the enrolled device as its one writer."""
         with self.locked("payer"), self.payer_store(held=True) as store:
+            store.db.settle()
             yield Payer(store, self.keys("payer"), self.clock, self.entropy)
