@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from devices.keystore.sealed import sync_folder, write_durably
+from edge_agent.errors import AgentError
 from edge_agent.segment import (
     NO_SEGMENT,
     ArchivedRow,
@@ -19,8 +20,10 @@ from edge_agent.segment import (
 )
 from edge_agent.store.archive_store import ArchiveEntry, ArchiveStore, let_go
 from edge_agent.store.terminal_rows import JournalRow
+from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.terminal import Terminal
 from offline.journal import GENESIS, Accept, Row, read_row
+from offline.sync import SeqRow
 
 FOLDER: Final = "archive"
 _DAY_S: Final = 86_400
@@ -119,19 +122,43 @@ def _archived(row: JournalRow, receipt: str | None) -> ArchivedRow:
     )
 
 
+def rows_from(store: TerminalStore, epoch: bytes, start: int, limit: int) -> list[SeqRow]:
+    """Give journal rows from `start` on, out of the archive where they are: a server may ask for them again.
+
+    Rows of one segment or of the journal, never of both: the next batch goes on. Raises AgentError
+    when the segment is not what left.
+    """
+    entry = ArchiveStore(store.db).holding(epoch, start)
+    if entry is None:
+        return [SeqRow(seq=row.seq, row=row.row) for row in store.journal(epoch, start, limit)]
+    try:
+        segment = _read(store.db.path.parent, entry)
+    except SegmentBroken as e:
+        raise AgentError("edge.archive_broken", str(e)) from e
+    first = start - segment.first_seq
+    return [
+        SeqRow(seq=seq, row=one.row)
+        for seq, one in enumerate(segment.rows[first : first + limit], start)
+    ]
+
+
+def _read(folder: Path, entry: ArchiveEntry) -> Segment:
+    path = segment_path(folder, entry.number)
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise SegmentBroken(f"{path.name} is missing or cannot be read") from e
+    if digest_of(data) != entry.digest:
+        raise SegmentBroken(f"{path.name} was altered")
+    return read_segment(data)
+
+
 def segments(folder: Path, entries: list[ArchiveEntry]) -> Iterator[tuple[ArchiveEntry, Segment]]:
     """Read and check each segment against the database and the one before it; raise SegmentBroken."""
     previous = NO_SEGMENT
     heads: dict[bytes, tuple[int, bytes]] = {}
     for number, entry in enumerate(entries, 1):
-        name = segment_path(folder, entry.number).name
-        try:
-            data = segment_path(folder, entry.number).read_bytes()
-        except OSError as e:
-            raise SegmentBroken(f"{name} is missing or cannot be read") from e
-        if digest_of(data) != entry.digest:
-            raise SegmentBroken(f"{name} was altered")
-        segment = read_segment(data)
+        segment = _read(folder, entry)
         seq, head = heads.get(entry.epoch, (0, GENESIS))
         fits = (
             entry.number == segment.number == number
@@ -142,6 +169,7 @@ def segments(folder: Path, entries: list[ArchiveEntry]) -> Iterator[tuple[Archiv
             and segment.chain() == entry.chain
         )
         if not fits:
+            name = segment_path(folder, entry.number).name
             raise SegmentBroken(f"{name} does not follow the one before it")
         previous, heads[entry.epoch] = entry.digest, (entry.last_seq, entry.chain)
         yield entry, segment

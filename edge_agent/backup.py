@@ -21,7 +21,7 @@ from devices.keystore.sealed import INTERACTIVE, read_small, seal, sync_folder, 
 from edge_agent.archive import FOLDER, segment_path
 from edge_agent.config import NAME as CONFIG
 from edge_agent.errors import AgentError
-from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, Home
+from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, Home, give_to_owner
 from edge_agent.restore import Restored, restore
 from edge_agent.store import schema
 
@@ -216,7 +216,7 @@ def restore_from(home: Home, path: Path, passphrase_file: Path | None) -> tuple[
             entropy=home.entropy,
         ).terminal() as opened:
             done = restore(opened)
-        _give_to_owner(home.root, stage)
+        give_to_owner(home.root, stage, *stage.rglob("*"))
         if folder.exists():
             shutil.rmtree(folder)
         (stage / "terminal").rename(folder)
@@ -259,12 +259,3 @@ def _unseal_machine_key(folder: Path, passphrase_file: Path | None) -> None:
         out.flush()
         os.fsync(out.fileno())
     sealed.unlink()
-
-
-def _give_to_owner(root: Path, stage: Path) -> None:
-    """Let the service's user own what root put back into its home."""
-    if os.geteuid() != 0:
-        return
-    owner = root.stat()
-    for path in (stage, *stage.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)

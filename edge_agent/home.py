@@ -28,6 +28,14 @@ DATABASE: Final = "agent.db"
 LOCK: Final = "agent.lock"
 
 
+def give_to_owner(root: Path, *paths: Path) -> None:
+    """Let the owner of the home, who may be the service's own user, own what root put into it."""
+    if os.geteuid() == 0:
+        owner = root.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
     """One folder; `payer` and `terminal` live in halves of their own and never share a key."""

@@ -47,6 +47,13 @@ class ArchiveStore:
         row = self._db.first(_ENTRY + " WHERE epoch = ? ORDER BY last_seq DESC LIMIT 1", (epoch,))
         return _entry(row) if row is not None else None
 
+    def holding(self, epoch: bytes, seq: int) -> ArchiveEntry | None:
+        """Give the segment that holds this row, if it left."""
+        row = self._db.first(
+            _ENTRY + " WHERE epoch = ? AND last_seq >= ? ORDER BY last_seq LIMIT 1", (epoch, seq)
+        )
+        return _entry(row) if row is not None else None
+
     def epochs(self) -> list[bytes]:
         """Give the epochs that have rows in the journal, one look-up each."""
         found: list[bytes] = []

@@ -10,7 +10,7 @@ from edge_agent.accepting import accept
 from edge_agent.archive import archive, segment_path, segments
 from edge_agent.asking import ask, cancel
 from edge_agent.chain import broken_at
-from edge_agent.errors import VerdictError
+from edge_agent.errors import AgentError, VerdictError
 from edge_agent.restore import restore
 from edge_agent.segment import SegmentBroken, digest_of, read_segment
 from edge_agent.server import Server
@@ -183,6 +183,34 @@ async def test_a_restore_after_archiving_names_a_row_that_the_server_knows(
     assert put_away(world, terminal) == 4
     assert len(list(segments(folder_of(world), entries(terminal)))) == 2
     assert broken_at(terminal.store) is None
+
+
+async def test_a_server_put_back_gets_rows_out_of_the_archive(
+    world: World, server: RunningServer, terminal: Terminal
+):
+    closed(terminal, 1_150)
+    await synced(terminal)
+    later(world, terminal, DAYS + 1)
+    for _ in range(2):
+        put_away(world, terminal)
+    known = server.side.terminals[terminal.me.terminal]
+    whole = list(known.chains)
+    del known.chains[7:], known.results[7:]
+    closed(terminal, 1)
+    server.side.batches.clear()
+    await synced(terminal)
+    assert known.chains[: len(whole)] == whole
+    assert len(known.chains) == 1_151
+    assert terminal.store.state().acked_seq == 1_151
+    # Asked once too late, then 8 to 1,000 and 1,001 to 1,149 by segments, then the journal's own.
+    sent = [(start, size) for start, size, _ in server.side.batches]
+    assert sent == [(1_151, 1), (8, 500), (508, 493), (1_001, 149), (1_150, 2)]
+    del known.chains[7:], known.results[7:]
+    closed(terminal, 1)
+    segment_path(folder_of(world), 1).unlink()
+    with pytest.raises(AgentError) as refusal:
+        await synced(terminal)
+    assert refusal.value.code == "edge.archive_broken"
 
 
 async def test_a_crash_before_the_commit_leaves_a_file_that_is_written_anew(

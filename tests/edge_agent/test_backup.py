@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -107,6 +108,18 @@ def test_an_older_copy_put_back_on_both_sides_pays_nobody_twice(ready: Shell, wo
     assert ready.terminal("accept", paid["text"])["paid"]
     ready.terminal("sync")
     assert settled(ready) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_restores_belongs_to_the_owner_of_the_home(ready: Shell, words: list[str]):
+    file = ready.folder / "shop.backup"
+    ready.terminal("backup", str(file), *words)
+    lose(ready)
+    home = ready.folder / "terminal"
+    os.chown(home, 12_345, 12_345)
+    ready.terminal("restore", str(file), *words, "--yes")
+    owners = {path.stat().st_uid for path in (home / "terminal").rglob("*")}
+    assert owners == {12_345}
 
 
 def test_a_running_service_is_backed_up(ready: Shell, words: list[str]):
@@ -244,13 +257,13 @@ def test_a_restore_that_breaks_off_leaves_no_terminal_of_the_old_epoch(
     lose(ready)
     seen = []
 
-    def cut(root: Path, stage: Path) -> None:
+    def cut(_root: Path, stage: Path, *_rest: Path) -> None:
         with sqlite3.connect(stage / "terminal" / "agent.db") as db:
             seen.append(db.execute("SELECT hex(epoch) FROM sync_state").fetchone()[0].lower())
         db.close()
         raise OSError("the power went")
 
-    monkeypatch.setattr(module, "_give_to_owner", cut)
+    monkeypatch.setattr(module, "give_to_owner", cut)
     said = ready.terminal("restore", str(file), *words, "--yes", code=2)
     assert said["code"] == "edge.store_failed"
     assert seen != [epoch]
