@@ -4,7 +4,7 @@ import sys
 
 import uvloop
 
-from bench import graphql, ledger, redemption, relay, webhooks
+from bench import agent, graphql, ledger, redemption, relay, webhooks
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
         uvloop.run(ledger.main()),
         graphql.main(),
         redemption.main(),
+        agent.main(),
         uvloop.run(relay.main()),
         uvloop.run(webhooks.main()),
     ]

@@ -1,4 +1,4 @@
-"""A terminal in one file: its database as one moment had it, its sealed key, its settings.
+"""A terminal in one file: its database as one moment had it, its archive, its sealed key, its settings.
 
 The file: a line that names the form, a line of JSON (the manifest), the parts one after the other, and a
 last line with the SHA-256 of all before it. Whoever has the file and the passphrase has the terminal.
@@ -7,6 +7,7 @@ last line with the SHA-256 of all before it. Whoever has the file and the passph
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from devices.keystore.sealed import INTERACTIVE, read_small, seal, sync_folder, unseal
+from edge_agent.archive import FOLDER, segment_path
 from edge_agent.config import NAME as CONFIG
 from edge_agent.errors import AgentError
-from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, Home
+from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, Home, give_to_owner
 from edge_agent.restore import Restored, restore
 from edge_agent.store import schema
 
@@ -29,6 +31,8 @@ _CHUNK: Final = 1 << 20
 _TRAILER: Final = 65
 _SEALED_MACHINE: Final = "machine.key.sealed"
 _KEY_PARTS: Final = (f"{KEYS}/key.sealed", f"{KEYS}/counters.sealed")
+_PARTS: Final = frozenset({DATABASE, CONFIG, _SEALED_MACHINE, *_KEY_PARTS})
+_SEGMENT: Final = re.compile(rf"{FOLDER}/[0-9]{{6,9}}\.seg")
 _STAGE: Final = ".restoring"
 
 
@@ -56,8 +60,12 @@ def back_up(home: Home, target: Path, passphrase_file: Path | None) -> Manifest:
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".hundi-backup-") as name:
             snapshot = Path(name) / DATABASE
-            version = _snapshot(folder / DATABASE, snapshot)
+            version, segments = _snapshot(folder / DATABASE, snapshot)
             parts = [(DATABASE, snapshot), *((one, folder / one) for one in _KEY_PARTS)]
+            parts += [
+                (f"{FOLDER}/{path.name}", path)
+                for path in (segment_path(folder, number) for number in segments)
+            ]
             if (folder / CONFIG).exists():
                 parts.append((CONFIG, folder / CONFIG))
             if sealed is not None:
@@ -104,15 +112,16 @@ def _passphrase(path: Path) -> bytes:
     return given
 
 
-def _snapshot(source: Path, target: Path) -> int:
-    """Copy the database by SQLite's online backup; give its schema version."""
+def _snapshot(source: Path, target: Path) -> tuple[int, list[int]]:
+    """Copy the database by SQLite's online backup; give its schema version and its segments' numbers."""
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(target)) as copy:
         live.backup(copy)
         # One file with all in it: the copy must not need a log beside it.
         copy.execute("PRAGMA journal_mode=DELETE")
         [version] = copy.execute("PRAGMA user_version").fetchone()
-    return int(version)
+        numbers = copy.execute("SELECT number FROM archive ORDER BY number").fetchall()
+    return int(version), [int(number) for (number,) in numbers]
 
 
 def _write(out: IO[bytes], manifest: Manifest, paths: list[Path]) -> None:
@@ -176,7 +185,7 @@ def _manifest(source: IO[bytes]) -> Manifest:
         raise TypeError("manifest")
     for name, size in manifest.parts:
         # Names come from the file: only those that back_up writes lead anywhere.
-        if name not in {DATABASE, CONFIG, _SEALED_MACHINE, *_KEY_PARTS}:
+        if name not in _PARTS and not _SEGMENT.fullmatch(name):
             raise ValueError(name)
         if type(size) is not int or size < 0:
             raise ValueError("size")
@@ -207,7 +216,7 @@ def restore_from(home: Home, path: Path, passphrase_file: Path | None) -> tuple[
             entropy=home.entropy,
         ).terminal() as opened:
             done = restore(opened)
-        _give_to_owner(home.root, stage)
+        give_to_owner(home.root, stage, *stage.rglob("*"))
         if folder.exists():
             shutil.rmtree(folder)
         (stage / "terminal").rename(folder)
@@ -250,12 +259,3 @@ def _unseal_machine_key(folder: Path, passphrase_file: Path | None) -> None:
         out.flush()
         os.fsync(out.fileno())
     sealed.unlink()
-
-
-def _give_to_owner(root: Path, stage: Path) -> None:
-    """Let the service's user own what root put back into its home."""
-    if os.geteuid() != 0:
-        return
-    owner = root.stat()
-    for path in (stage, *stage.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid)

@@ -16,7 +16,7 @@ from edge_agent.codes import read_code
 from edge_agent.config import NAME as CONFIG
 from edge_agent.config import config_text, read_config
 from edge_agent.errors import AgentError
-from edge_agent.home import Home
+from edge_agent.home import Home, give_to_owner
 from edge_agent.pairing import Paired, pair
 from edge_agent.show import Look, Said, Screen
 from edge_agent.store.terminal_rows import ShopLimits
@@ -61,6 +61,7 @@ def setup(
     settings = home.root / "terminal" / CONFIG
     if not settings.exists():
         write_durably(settings, config_text(config).encode())
+        give_to_owner(home.root, settings)
     path = folder / unit.NAME
     write_durably(path, text.encode())
     path.chmod(0o644)

@@ -104,10 +104,13 @@ def cancel(home: Home, _screen: Screen, nonce: str | None, paid_online: bool) ->
 
 @terminal.command()
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--segment", default=None, type=click.IntRange(1), help="One of the archive instead.")
 @command
-def journal(home: Home, _screen: Screen, limit: int) -> Said:
+def journal(home: Home, _screen: Screen, limit: int, segment: int | None) -> Said:
     """Show the last rows of the journal and whether its chain holds."""
     with home.terminal_store() as store:
+        if segment is not None:
+            return said.archived(home.root / "terminal", store, segment)
         return said.journal(store, limit)
 
 

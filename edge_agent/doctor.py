@@ -8,12 +8,15 @@ from typing import Final
 from devices.clock import Clock
 from devices.keystore.port import KeyStoreError
 from devices.keystore.sealed import write_durably
+from edge_agent.archive import FOLDER, segments
 from edge_agent.chain import broken_at
 from edge_agent.clock_floor import ClockFloor
 from edge_agent.config import read_config
 from edge_agent.errors import AgentError
 from edge_agent.health import Finding, Level, Standing, findings, span
 from edge_agent.home import LOCK, Home
+from edge_agent.segment import SegmentBroken
+from edge_agent.store.archive_store import ArchiveStore
 from edge_agent.store.database import HomeLock
 from edge_agent.store.terminal_store import TerminalStore
 from offline.codec import read_certificate
@@ -51,6 +54,7 @@ def examine(home: Home) -> list[Finding]:
     try:
         with home.terminal_store() as store:
             found += _database(store)
+            found.append(_archive(folder, store))
             found += [_key(home, store)]
             found += findings(standing(store, home.clock))
     except (AgentError, sqlite3.Error, OSError) as e:
@@ -153,6 +157,22 @@ def _database(store: TerminalStore) -> list[Finding]:
             do="sell no more with it: keep the folder, tell the operator, pair a new terminal",
         ),
     ]
+
+
+def _archive(folder: Path, store: TerminalStore) -> Finding:
+    entries = ArchiveStore(store.db).entries()
+    try:
+        rows = sum(len(segment.rows) for _, segment in segments(folder, entries))
+    except SegmentBroken as e:
+        return Finding(
+            what="archive",
+            level=Level.BAD,
+            says=str(e),
+            do=f"put {folder / FOLDER} back from the last backup; sales are not touched by it",
+        )
+    return Finding(
+        what="archive", level=Level.FINE, says=f"segments: {len(entries)}, rows: {rows}, one chain"
+    )
 
 
 def _key(home: Home, store: TerminalStore) -> Finding:

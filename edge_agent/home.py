@@ -28,6 +28,14 @@ DATABASE: Final = "agent.db"
 LOCK: Final = "agent.lock"
 
 
+def give_to_owner(root: Path, *paths: Path) -> None:
+    """Let the owner of the home, who may be the service's own user, own what root put into it."""
+    if os.geteuid() == 0:
+        owner = root.stat()
+        for path in paths:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
     """One folder; `payer` and `terminal` live in halves of their own and never share a key."""
@@ -118,6 +126,7 @@ class Home:
     def terminal(self, *, fresh: bool = False) -> Iterator[Terminal]:
         """Open the enrolled terminal as its one writer; `fresh` is a start, else it goes on."""
         with self.locked("terminal"), self.terminal_store(held=True) as store:
+            store.db.settle()
             opened = Terminal.start if fresh else Terminal.resume
             keys = self.keys("terminal")
             yield opened(store, keys, self.clock, self.entropy, boot_id(self.entropy))
@@ -126,4 +135,5 @@ class Home:
     def payer(self) -> Iterator[Payer]:
         """Open the enrolled device as its one writer."""
         with self.locked("payer"), self.payer_store(held=True) as store:
+            store.db.settle()
             yield Payer(store, self.keys("payer"), self.clock, self.entropy)

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Final
 
 from devices.clock import Clock
 from edge_agent.agent_log import AgentLog
+from edge_agent.archive import archive
 from edge_agent.background import Round, Syncing
 from edge_agent.config import Config, read_config
 from edge_agent.errors import AgentError
@@ -25,13 +27,18 @@ def run_service(home: Home, terminal: Terminal) -> None:
     log = AgentLog(folder / LOG, home.clock, size=config.log_bytes, files=config.log_files)
     try:
         with log:
-            asyncio.run(serve(terminal, home.clock, config, notifier, log))
+            asyncio.run(serve(terminal, home.clock, folder, config, notifier, log))
     finally:
         notifier.close()
 
 
 async def serve(
-    terminal: Terminal, clock: Clock, config: Config, notifier: Notifier, log: AgentLog
+    terminal: Terminal,
+    clock: Clock,
+    folder: Path,
+    config: Config,
+    notifier: Notifier,
+    log: AgentLog,
 ) -> None:
     """Run until SIGTERM or SIGINT; SIGHUP syncs at once.
 
@@ -47,6 +54,8 @@ async def serve(
 
     def after(one: Round) -> None:
         _tell(terminal, notifier, log, one)
+        if one.done is not None:
+            _put_away(terminal, folder, config, log)
 
     parts = [
         asyncio.ensure_future(one)
@@ -65,6 +74,17 @@ async def serve(
         await asyncio.gather(*parts, return_exceptions=True)
         log.write("stopped")
     terminal.close_open(due_only=False)
+
+
+def _put_away(terminal: Terminal, folder: Path, config: Config, log: AgentLog) -> None:
+    """Archive a little after each sync; a full disk stops this and no sale."""
+    try:
+        rows = archive(terminal, folder, after_days=config.archive_after_days)
+    except (AgentError, OSError) as e:
+        log.write("archive.failed", why=str(e))
+        return
+    if rows:
+        log.write("archived", rows=rows)
 
 
 async def _beat(notifier: Notifier, clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from edge_agent.archive import rows_from
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.server import Server
 from edge_agent.store.terminal_rows import JournalRow
@@ -15,7 +16,6 @@ from offline.signing import sync_request_message
 from offline.sync import (
     MAX_ROWS,
     Header,
-    SeqRow,
     SignedAnswer,
     SyncAnswer,
     SyncBody,
@@ -137,7 +137,7 @@ def _stuck(verdict: Verdict) -> AgentError:
 def _request(terminal: Terminal, server_nonce: bytes, after: int | None) -> SyncRequest:
     state = terminal.store.state()
     start = (state.acked_seq if after is None else min(after, state.head_seq)) + 1
-    rows = terminal.store.journal(state.epoch, start, MAX_ROWS)
+    rows = rows_from(terminal.store, state.epoch, start, MAX_ROWS)
     body = body_bytes(
         SyncBody(
             header=Header(
@@ -148,7 +148,7 @@ def _request(terminal: Terminal, server_nonce: bytes, after: int | None) -> Sync
                 applied=state.applied,
                 beacon_nonce=terminal.entropy.bytes(NONCE_SIZE),
             ),
-            rows=tuple(SeqRow(seq=row.seq, row=row.row) for row in rows),
+            rows=tuple(rows),
         )
     )
     me = terminal.me.terminal

@@ -5,6 +5,7 @@ from pathlib import Path
 from devices.clock import Clock
 from edge_agent.accepting import accept as accept_voucher
 from edge_agent.amounts import format_amount
+from edge_agent.archive import segments
 from edge_agent.asking import ask as ask_amount
 from edge_agent.asking import cancel as cancel_request
 from edge_agent.backup import Manifest
@@ -13,7 +14,9 @@ from edge_agent.doctor import standing
 from edge_agent.errors import AgentError
 from edge_agent.health import Finding, Level, clock_trusted, findings
 from edge_agent.restore import Restored
+from edge_agent.segment import SegmentBroken
 from edge_agent.show import Look, Said, moment, scanned
+from edge_agent.store.archive_store import ArchiveStore
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.sync import Synced
 from edge_agent.terminal import Terminal
@@ -246,6 +249,34 @@ def journal(store: TerminalStore, limit: int) -> Said:
                 "chain": row.chain.hex()[:16],
             }
             for row in rows
+        ],
+    )
+
+
+def archived(folder: Path, store: TerminalStore, number: int) -> Said:
+    """Say what a segment of the archive holds, once it and all before it are found whole."""
+    found = None
+    try:
+        for entry, segment in segments(folder, ArchiveStore(store.db).entries()):
+            if entry.number == number:
+                found = segment
+                break
+    except SegmentBroken as e:
+        raise AgentError("edge.archive_broken", str(e)) from e
+    if found is None:
+        raise AgentError("edge.archive_unknown", f"the archive has no segment {number}")
+    return Said(
+        ok=True,
+        code="edge.archived",
+        line=f"Segment {number}: rows {found.first_seq} to {found.last_seq}",
+        rows=[
+            {
+                "seq": seq,
+                "row": _row_words(read_row(one.row)),
+                "at": moment(one.written_at_s),
+                "result": one.result,
+            }
+            for seq, one in enumerate(found.rows, found.first_seq)
         ],
     )
 

@@ -22,6 +22,8 @@ _PRAGMAS: Final = (
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={_BUSY_MS}",
     "PRAGMA trusted_schema=OFF",
+    # A log that a long reader let grow is cut back to this once it was written into the file.
+    "PRAGMA journal_size_limit=4194304",
 )
 
 Migration = Sequence[str]
@@ -88,16 +90,27 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as e:
-            raise AgentError("edge.store_failed", f"the record cannot be written: {e}") from e
+            raise _failed("the record cannot be written", e) from e
         try:
             yield connection
             connection.execute("COMMIT")
         except sqlite3.Error as e:
             self._roll_back()
-            raise AgentError("edge.store_failed", f"the record was not written: {e}") from e
+            raise _failed("the record was not written", e) from e
         except BaseException:
             self._roll_back()
             raise
+
+    def settle(self) -> None:
+        """Bring what the log holds onto the disk before anything of it is believed.
+
+        A commit whose fdatasync failed was not shown as paid, but its bytes may stand in the log: after
+        a crash they would be read as committed, from the cache of a disk that never took them.
+        """
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as e:
+            raise _failed("the disk does not take what is recorded", e) from e
 
     def _roll_back(self) -> None:
         # After a full disk or a broken file SQLite may have rolled back by itself.
@@ -120,6 +133,14 @@ class Database:
     def _version(self) -> int:
         row = self._connection.execute("PRAGMA user_version").fetchone()
         return int(row[0])
+
+
+def _failed(what: str, error: sqlite3.Error) -> AgentError:
+    """Name the fault: a full disk is for the shop to mend, any other for somebody who knows disks."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return AgentError("edge.disk_full", f"{what}: the disk is full. Free space, then try again")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return AgentError("edge.store_failed", f"{what}: {error} ({name})")
 
 
 class HomeLock:

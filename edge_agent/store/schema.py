@@ -193,4 +193,17 @@ TERMINAL: Final[tuple[tuple[str, ...], ...]] = (
             epoch INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        # What of the journal left for the archive: a segment a row, chained to the one before it.
+        """CREATE TABLE archive (
+            number INTEGER PRIMARY KEY CHECK (number >= 1),
+            epoch BLOB NOT NULL,
+            first_seq INTEGER NOT NULL CHECK (first_seq >= 1),
+            last_seq INTEGER NOT NULL CHECK (last_seq >= first_seq),
+            chain BLOB NOT NULL CHECK (length(chain) = 32),
+            digest BLOB NOT NULL CHECK (length(digest) = 32),
+            archived_at_s INTEGER NOT NULL,
+            UNIQUE (epoch, last_seq)
+        ) STRICT""",
+    ),
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent import backup as module
+from edge_agent.asking import ask, cancel
+from edge_agent.home import Home
 from tests.edge_agent.service import Service
 from tests.edge_agent.shell import Shell
 
@@ -43,7 +46,7 @@ def test_a_terminal_restored_by_command_goes_on_in_a_new_epoch(ready: Shell, wor
     sell(ready, "50")
     file = ready.folder / "shop.backup"
     made = ready.terminal("backup", str(file), *words)
-    assert (made["code"], made["schema"]) == ("edge.backed_up", 1)
+    assert (made["code"], made["schema"]) == ("edge.backed_up", 2)
     assert file.stat().st_mode & 0o777 == 0o600
     before = ready.terminal("status")["epoch"]
     # The last day of the lost machine: one sale that the backup lacks, synced.
@@ -105,6 +108,18 @@ def test_an_older_copy_put_back_on_both_sides_pays_nobody_twice(ready: Shell, wo
     assert ready.terminal("accept", paid["text"])["paid"]
     ready.terminal("sync")
     assert settled(ready) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_root_restores_belongs_to_the_owner_of_the_home(ready: Shell, words: list[str]):
+    file = ready.folder / "shop.backup"
+    ready.terminal("backup", str(file), *words)
+    lose(ready)
+    home = ready.folder / "terminal"
+    os.chown(home, 12_345, 12_345)
+    ready.terminal("restore", str(file), *words, "--yes")
+    owners = {path.stat().st_uid for path in (home / "terminal").rglob("*")}
+    assert owners == {12_345}
 
 
 def test_a_running_service_is_backed_up(ready: Shell, words: list[str]):
@@ -175,6 +190,36 @@ def test_a_backup_that_was_cut_or_altered_is_refused_whole(ready: Shell, words: 
     assert list((ready.folder / "terminal").iterdir()) == []
 
 
+def test_the_service_puts_old_rows_away_and_a_backup_carries_them(ready: Shell, words: list[str]):
+    root = ready.folder / "terminal"
+    with Home(root=root).terminal() as terminal:
+        for _ in range(120):
+            ask(terminal, 1)
+            cancel(terminal)
+    ready.terminal("sync")
+    with sqlite3.connect(root / "terminal" / "agent.db") as db:
+        db.execute("UPDATE journal SET written_at_s = written_at_s - 31 * 86400")
+    db.close()
+    with Service(root) as service:
+        service.until_told("STATUS=open; synced")
+        assert service.stop()[0] == 0
+    log = (root / "terminal" / "agent.log").read_text()
+    assert '"event": "archived", "rows": 119' in log
+    ready.terminal("backup", str(ready.folder / "shop.backup"), *words)
+    lose(ready)
+    ready.terminal("restore", str(ready.folder / "shop.backup"), *words, "--yes")
+    ready.terminal("sync")
+    said = ready.terminal("doctor")
+    [archive] = [row for row in said["rows"] if row["what"] == "archive"]
+    assert archive["says"] == "segments: 1, rows: 119, one chain"
+    segment = ready.terminal("journal", "--segment", "1")
+    assert [row["seq"] for row in segment["rows"]] == list(range(1, 120))
+    assert ready.terminal("journal", "--segment", "2", code=2)["code"] == "edge.archive_unknown"
+    (root / "terminal" / "archive" / "000001.seg").unlink()
+    said = ready.terminal("doctor", code=1)
+    assert [row["what"] for row in said["rows"] if row["state"] == "bad"] == ["archive"]
+
+
 def resealed(data: bytes, **changes: object) -> bytes:
     """The backup with another manifest, as somebody would write it who knows the form."""
     form, head, body = data[:-65].split(b"\n", 2)
@@ -212,13 +257,13 @@ def test_a_restore_that_breaks_off_leaves_no_terminal_of_the_old_epoch(
     lose(ready)
     seen = []
 
-    def cut(root: Path, stage: Path) -> None:
+    def cut(_root: Path, stage: Path, *_rest: Path) -> None:
         with sqlite3.connect(stage / "terminal" / "agent.db") as db:
             seen.append(db.execute("SELECT hex(epoch) FROM sync_state").fetchone()[0].lower())
         db.close()
         raise OSError("the power went")
 
-    monkeypatch.setattr(module, "_give_to_owner", cut)
+    monkeypatch.setattr(module, "give_to_owner", cut)
     said = ready.terminal("restore", str(file), *words, "--yes", code=2)
     assert said["code"] == "edge.store_failed"
     assert seen != [epoch]

@@ -93,7 +93,7 @@ def test_a_terminal_that_is_well_passes_the_doctor(ready: Shell):
     assert (said["ok"], said["code"]) == (True, "edge.examined")
     found = states(said)
     assert set(found) == {
-        "disk", "files", "settings", "service", "database", "journal", "key",
+        "disk", "files", "settings", "service", "database", "journal", "archive", "key",
         "history", "clock", "sync", "queue", "limit", "certificate",
     }  # fmt: skip
     assert {what for what, state in found.items() if state != "fine"} <= {"service", "disk"}
