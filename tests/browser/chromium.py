@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 FLAGS = [
@@ -39,9 +40,10 @@ def chromium(profile: Path) -> Iterator["Browser"]:
             else:
                 raise BrowserError("chromium did not start: " + "".join(said[-5:]))
             with connect(line.split()[-1], max_size=None, compression=None) as socket:
-                yield Browser(process, socket)
-                with suppress(BrowserError):
-                    Browser(process, socket).call("Browser.close")
+                browser = Browser(process, socket)
+                yield browser
+                with suppress(BrowserError, ConnectionClosed):
+                    browser.call("Browser.close")
         finally:
             process.terminate()
 
@@ -53,6 +55,7 @@ class Browser:
         self.process = process
         self.socket = socket
         self._sent = 0
+        self._answers: dict[int, Any] = {}
 
     def call(self, method: str, session: str | None = None, **params: Any) -> Any:
         """One command and its answer; events in between are let go."""
@@ -65,19 +68,29 @@ class Browser:
         return self._sent
 
     def answer(self, number: int, method: str) -> Any:
-        while True:
+        while number not in self._answers:
             said = json.loads(self.socket.recv(timeout=60))
-            if said.get("id") == number:
-                if "error" in said:
-                    raise BrowserError(f"{method}: {said['error']['message']}")
-                return said["result"]
+            if "id" in said:
+                self._answers[said["id"]] = said
+        said = self._answers.pop(number)
+        if "error" in said:
+            raise BrowserError(f"{method}: {said['error']['message']}")
+        return said["result"]
+
+    def tab(self) -> "Page":
+        """A new, empty tab."""
+        return Page(self, self.call("Target.createTarget", url="about:blank")["targetId"])
 
     def page(self, url: str) -> "Page":
         """A new tab at `url`, loaded."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        page = Page(self, target)
+        page = self.tab()
         page.go(url)
         return page
+
+    def kill(self) -> None:
+        """As if the power went: nothing is told, nothing is put away."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Page:
@@ -88,6 +101,7 @@ class Page:
         self.target = target
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
+        self.call("Page.enable")
 
     def call(self, method: str, **params: Any) -> Any:
         return self.browser.call(method, self.session, **params)
@@ -103,15 +117,26 @@ class Page:
 
     def run(self, code: str, *given: Any) -> Any:
         """What the expression gives, awaited, as JSON; `given` is the array of that name in it."""
-        wrapped = f"(async (given) => ({code}))({json.dumps(given)})"
-        answer = self.call(
-            "Runtime.evaluate", expression=wrapped, awaitPromise=True, returnByValue=True,
-            userGesture=True,
+        return self.result(self.start(code, *given))
+
+    def start(self, code: str, *given: Any) -> int:
+        """Begin what `result` of this number waits for."""
+        return self.browser.ask(
+            "Runtime.evaluate", self.session,
+            expression=f"(async (given) => ({code}))({json.dumps(given)})",
+            awaitPromise=True, returnByValue=True, userGesture=True,
         )  # fmt: skip
+
+    def result(self, number: int) -> Any:
+        answer = self.browser.answer(number, "Runtime.evaluate")
         if "exceptionDetails" in answer:
             thrown = answer["exceptionDetails"].get("exception", {})
             raise BrowserError(thrown.get("description") or str(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def always(self, code: str) -> None:
+        """Run in every document of this tab before its own scripts."""
+        self.call("Page.addScriptToEvaluateOnNewDocument", source=code)
 
     def close(self) -> None:
         self.browser.call("Target.closeTarget", targetId=self.target)
