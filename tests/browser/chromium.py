@@ -1,5 +1,6 @@
 """Debian's Chromium, headless, driven over its DevTools protocol: pages that run JavaScript and give back JSON."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -23,12 +24,12 @@ class BrowserError(AssertionError):
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator["Browser"]:
+def chromium(profile: Path, *flags: str) -> Iterator["Browser"]:
     """A browser over the folder `profile`; with the same folder again it is the same person's browser."""
     program = shutil.which("chromium")
     if program is None:
         raise BrowserError("there is no chromium here: `make setup` as root installs Debian's")
-    words = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    words = [program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -133,6 +134,33 @@ class Page:
             thrown = answer["exceptionDetails"].get("exception", {})
             raise BrowserError(thrown.get("description") or str(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait, a frame at a time, until the expression is true; 20 seconds at most."""
+        met = self.run(
+            "new Promise((resolve) => { const began = performance.now();"
+            f" const look = () => ({condition}) ? resolve(true)"
+            " : performance.now() - began > 20000 ? resolve(false) : setTimeout(look, 20); look(); })"
+        )
+        if not met:
+            text = self.run("document.body.innerText")
+            raise BrowserError(f"never came: {condition}\n{text}")
+
+    def picture(self, selector: str) -> bytes:
+        """A PNG of what the element looks like."""
+        box = self.run(
+            "(({x, y, width, height}) => ({x: x + scrollX, y: y + scrollY, width, height}))"
+            "(document.querySelector(given[0]).getBoundingClientRect())",
+            selector,
+        )
+        shot = self.call("Page.captureScreenshot", clip={**box, "scale": 2}, captureBeyondViewport=True)  # fmt: skip
+        return base64.b64decode(shot["data"])
+
+    def choose(self, selector: str, file: Path) -> None:
+        """Give a file to a file input."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
     def always(self, code: str) -> None:
         """Run in every document of this tab before its own scripts."""
