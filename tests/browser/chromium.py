@@ -136,10 +136,10 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait, a frame at a time, until the expression is true; 20 seconds at most."""
+        """Wait until the expression is true; 20 seconds at most."""
         met = self.run(
             "new Promise((resolve) => { const began = performance.now();"
-            f" const look = () => ({condition}) ? resolve(true)"
+            f" const look = async () => ({condition}) ? resolve(true)"
             " : performance.now() - began > 20000 ? resolve(false) : setTimeout(look, 20); look(); })"
         )
         if not met:

@@ -57,9 +57,9 @@ class _Files(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def site(edge: Edge | None = None) -> Iterator[str]:
+def site(edge: Edge | None = None, folder: Path = FOLDER) -> Iterator[str]:
     """Its address, without a slash at the end."""
-    handler = partial(_Files, directory=str(FOLDER), edge=edge)
+    handler = partial(_Files, directory=str(folder), edge=edge)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()

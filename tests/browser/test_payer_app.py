@@ -1,10 +1,13 @@
 """The payer's app as a person uses it: linked, filled, paid from with no network, all by its own buttons."""
 
+import shutil
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from offline import qr
 from offline.verify import decode, judge
@@ -13,6 +16,7 @@ from tests.browser.chromium import Browser, Page, chromium
 from tests.browser.edge import Edge
 from tests.browser.site import site
 from tests.offline import kit
+from web import FOLDER
 
 # The vectors' day, and every way in which the page breaks the policy that it is served under.
 BEFORE = f"""Date.now = () => {kit.NOW}000; globalThis.broken = [];
@@ -223,12 +227,39 @@ def test_it_starts_and_pays_with_the_server_gone(
     assert page.run("globalThis.broken") == []
 
 
+def test_it_renews_itself_whole_or_not_at_all(person: Browser, edge: Edge, tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "web")
+    words, sheet = folder / "payer" / "index.html", folder / "design.css"
+    one, two, three = (f"<title>Hundi {age}</title>" for age in ("one", "two", "three"))
+    page_of = words.read_text().replace("<title>Hundi: pay offline</title>", "{}").format
+
+    def visited() -> str:
+        page.go(f"{address}/payer/")
+        page.until("document.documentElement.dataset.ready === 'yes'")
+        title: str = page.run("document.title")
+        return title
+
+    def renewed(copies: int) -> None:
+        page.until(f"(await caches.keys()).length === {copies}")
+
+    words.write_text(page_of(one))
+    with site(edge, folder) as address:
+        page = opened(person, address)
+        page.until("navigator.serviceWorker.controller !== null")
+        words.write_text(page_of(two))
+        assert visited() == "Hundi one", "the kept copy is shown at once"
+        renewed(2)
+        assert visited() == "Hundi two", "what was fetched behind it, from the next visit on"
+        renewed(2)
+        words.write_text(page_of(three))
+        sheet.rename(folder / "gone.css")
+        visited()
+        renewed(1)
+        assert visited() == "Hundi two", "a copy that lacks a file is none"
+
+
 def camera_film(path: Path, text: str) -> None:
     """A film of a QR code, in the one form that Chromium takes for a camera."""
-    from io import BytesIO
-
-    from PIL import Image
-
     with Image.open(BytesIO(qr.png(text, scale=6))) as code:
         frame = Image.new("L", (640, 640), 160)
         frame.paste(code.convert("L"), ((640 - code.width) // 2, (640 - code.height) // 2))

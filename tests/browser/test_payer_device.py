@@ -164,6 +164,20 @@ def test_after_a_crash_the_same_payload_is_signed(address: str, tmp_path: Path, 
     assert consistent_pair(low, high)
 
 
+def test_what_a_closed_tab_left_unsigned_is_signed_by_the_next_payment(
+    blank: Page, browser: Browser, address: str
+) -> None:
+    granted(blank, "closed")
+    other = browser.page(f"{address}/tests/blank.html")
+    other.run(f"{MODULE}.open('closed')")
+    other.run(f"{MODULE}.stopAt('sign')")
+    other.start(PAY, request(1))
+    assert other.run("globalThis.reached")
+    other.close()
+    assert voucher(blank.run(PAY, request(2))).voucher.counter == 2
+    assert [row["signed"] for row in blank.run(f"{MODULE}.rows()")] == [True, True]
+
+
 def test_a_receipt_and_a_void_are_kept_for_their_own_voucher(blank: Page) -> None:
     granted(blank, "proofs")
     signed, other = (voucher(blank.run(PAY, request(number))) for number in (1, 2))
