@@ -8,7 +8,10 @@ BIN := .venv/bin
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-setup: .venv/ready programs  ## install everything into .venv, and the programs that tests drive
+setup: .venv/ready web/vendor/ready programs  ## install everything into .venv, and the programs that tests drive
+
+web/vendor/ready: web/package-lock.json
+	@web/vendor.sh
 
 .PHONY: programs
 programs:
@@ -98,4 +101,4 @@ lock: setup  ## pin anew what pyproject.toml asks for
 	  --no-annotate --upgrade pyproject.toml -o requirements.lock
 
 clean:  ## remove what setup and runs made
-	@rm -rf .venv .hundi .demo .tools bench/out
+	@rm -rf .venv .hundi .demo .tools bench/out web/vendor

@@ -1,5 +1,6 @@
 """Debian's Chromium, headless, driven over its DevTools protocol: pages that run JavaScript and give back JSON."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 FLAGS = [
@@ -22,12 +24,12 @@ class BrowserError(AssertionError):
 
 
 @contextmanager
-def chromium(profile: Path) -> Iterator["Browser"]:
+def chromium(profile: Path, *flags: str) -> Iterator["Browser"]:
     """A browser over the folder `profile`; with the same folder again it is the same person's browser."""
     program = shutil.which("chromium")
     if program is None:
         raise BrowserError("there is no chromium here: `make setup` as root installs Debian's")
-    words = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    words = [program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -39,9 +41,10 @@ def chromium(profile: Path) -> Iterator["Browser"]:
             else:
                 raise BrowserError("chromium did not start: " + "".join(said[-5:]))
             with connect(line.split()[-1], max_size=None, compression=None) as socket:
-                yield Browser(process, socket)
-                with suppress(BrowserError):
-                    Browser(process, socket).call("Browser.close")
+                browser = Browser(process, socket)
+                yield browser
+                with suppress(BrowserError, ConnectionClosed):
+                    browser.call("Browser.close")
         finally:
             process.terminate()
 
@@ -53,6 +56,7 @@ class Browser:
         self.process = process
         self.socket = socket
         self._sent = 0
+        self._answers: dict[int, Any] = {}
 
     def call(self, method: str, session: str | None = None, **params: Any) -> Any:
         """One command and its answer; events in between are let go."""
@@ -65,19 +69,29 @@ class Browser:
         return self._sent
 
     def answer(self, number: int, method: str) -> Any:
-        while True:
+        while number not in self._answers:
             said = json.loads(self.socket.recv(timeout=60))
-            if said.get("id") == number:
-                if "error" in said:
-                    raise BrowserError(f"{method}: {said['error']['message']}")
-                return said["result"]
+            if "id" in said:
+                self._answers[said["id"]] = said
+        said = self._answers.pop(number)
+        if "error" in said:
+            raise BrowserError(f"{method}: {said['error']['message']}")
+        return said["result"]
+
+    def tab(self) -> "Page":
+        """A new, empty tab."""
+        return Page(self, self.call("Target.createTarget", url="about:blank")["targetId"])
 
     def page(self, url: str) -> "Page":
         """A new tab at `url`, loaded."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        page = Page(self, target)
+        page = self.tab()
         page.go(url)
         return page
+
+    def kill(self) -> None:
+        """As if the power went: nothing is told, nothing is put away."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Page:
@@ -88,6 +102,7 @@ class Page:
         self.target = target
         attached = browser.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
+        self.call("Page.enable")
 
     def call(self, method: str, **params: Any) -> Any:
         return self.browser.call(method, self.session, **params)
@@ -103,15 +118,53 @@ class Page:
 
     def run(self, code: str, *given: Any) -> Any:
         """What the expression gives, awaited, as JSON; `given` is the array of that name in it."""
-        wrapped = f"(async (given) => ({code}))({json.dumps(given)})"
-        answer = self.call(
-            "Runtime.evaluate", expression=wrapped, awaitPromise=True, returnByValue=True,
-            userGesture=True,
+        return self.result(self.start(code, *given))
+
+    def start(self, code: str, *given: Any) -> int:
+        """Begin what `result` of this number waits for."""
+        return self.browser.ask(
+            "Runtime.evaluate", self.session,
+            expression=f"(async (given) => ({code}))({json.dumps(given)})",
+            awaitPromise=True, returnByValue=True, userGesture=True,
         )  # fmt: skip
+
+    def result(self, number: int) -> Any:
+        answer = self.browser.answer(number, "Runtime.evaluate")
         if "exceptionDetails" in answer:
             thrown = answer["exceptionDetails"].get("exception", {})
             raise BrowserError(thrown.get("description") or str(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait until the expression is true; 20 seconds at most."""
+        met = self.run(
+            "new Promise((resolve) => { const began = performance.now();"
+            f" const look = async () => ({condition}) ? resolve(true)"
+            " : performance.now() - began > 20000 ? resolve(false) : setTimeout(look, 20); look(); })"
+        )
+        if not met:
+            text = self.run("document.body.innerText")
+            raise BrowserError(f"never came: {condition}\n{text}")
+
+    def picture(self, selector: str) -> bytes:
+        """A PNG of what the element looks like."""
+        box = self.run(
+            "(({x, y, width, height}) => ({x: x + scrollX, y: y + scrollY, width, height}))"
+            "(document.querySelector(given[0]).getBoundingClientRect())",
+            selector,
+        )
+        shot = self.call("Page.captureScreenshot", clip={**box, "scale": 2}, captureBeyondViewport=True)  # fmt: skip
+        return base64.b64decode(shot["data"])
+
+    def choose(self, selector: str, file: Path) -> None:
+        """Give a file to a file input."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
+    def always(self, code: str) -> None:
+        """Run in every document of this tab before its own scripts."""
+        self.call("Page.addScriptToEvaluateOnNewDocument", source=code)
 
     def close(self) -> None:
         self.browser.call("Target.closeTarget", targetId=self.target)
