@@ -45,12 +45,16 @@ class Taped(Work):
     __slots__ = ("script",)
 
     def __init__(self, work: Work, script: Script) -> None:
-        super().__init__(work._connection, work.now_ms, work.ids)  # noqa: SLF001 - it stands in for it
+        super().__init__(work._connection, work.now_ms, work.ids, known=work.known)  # noqa: SLF001 - it stands in for it
         self.emitted, self.script = work.emitted, script
 
     async def rows(self, sql: str, *values: object) -> list[Any]:
         self.script.append(Sent(sql, values, _writes(sql), tells=True))
         return await super().rows(sql, *values)
+
+    async def value(self, sql: str, *values: object) -> Any:
+        self.script.append(Sent(sql, values, _writes(sql), tells=True))
+        return await super().value(sql, *values)
 
     async def execute(self, sql: str, *values: object) -> int:
         self.script.append(Sent(sql, values, _writes(sql), tells=False))
@@ -58,8 +62,8 @@ class Taped(Work):
 
 
 def _writes(sql: str) -> bool:
-    """What only reads or locks is left out, but for the head's lock, which numbers the events."""
-    return not sql.lstrip().startswith(("SELECT", "WITH locked")) or "event_head" in sql
+    """What only reads or locks is left out."""
+    return not sql.lstrip().startswith(("SELECT", "WITH locked")) or "append_events" in sql
 
 
 def size(script: Script) -> int:

@@ -2,19 +2,19 @@
 
 import sqlite3
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
 from bench.figures import Figure, percentile, report
 from edge_agent.accepting import accept
 from edge_agent.asking import ask
-from edge_agent.store.terminal_rows import ShopLimits
 from offline import qr
 from offline.signing import allowance_message, verify_signature, voucher_message
 from offline.verdicts import Verdict
 from offline.verify import decode
 from tests.edge_agent.world import World
+from tests.offline import kit
 
 N = 1_500
 WHOLE_MS, SHOWN_MS = 10.0, 60.0
@@ -43,8 +43,7 @@ class Sales:
 def redeem(folder: Path) -> Sales:
     """Each sale's own allowance is as a shop sees it: nearly every payer is a new one."""
     world = World(folder)
-    limits = ShopLimits(ccy="INR", floor_limit=10**12, allowance_limit=10**12, void_limit=10**9)
-    terminal = world.terminal(limits=limits)
+    terminal = world.terminal(risk=replace(kit.RISK, hard_sum=10**12, allowance_sum=10**12))
     sales = Sales()
     for i in range(N):
         payer = world.payer(f"payer-{i % 50}")

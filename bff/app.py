@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from bff import problems
 from bff.measuring import Measuring
 from bff.rest import lists, offline, payments, refunds, webhooks
-from bff.routes import edge, graphql, health, metrics, rails, sessions, ussd
+from bff.routes import edge, graphql, health, metrics, pages, rails, sessions, ussd
 from server_core.app import Core
 
 MAX_BODY = 64 * 1024
@@ -35,6 +35,7 @@ def create_app(core: Core) -> Litestar:
             rails.callbacks,
             *edge.routes(),
             *ussd.routes(),
+            *pages.routes(),
             *payments.routes(),
             *refunds.routes(),
             *lists.routes(),

@@ -42,8 +42,10 @@ def archive(terminal: Terminal, folder: Path, *, after_days: int) -> int:
     The file is durable before the commit that lets its rows go. A crash between leaves a file that the
     next segment of that number replaces. Never the last acknowledged row: a restore names it.
     """
-    limits = terminal.limits
-    if not terminal.floor.trusted(behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s):
+    risk = terminal.risk
+    if risk is None or not terminal.floor.trusted(
+        behind_s=risk.clock_behind_s, ahead_s=risk.clock_ahead_s
+    ):
         # A clock that leaps forward would make yesterday's sales old.
         return 0
     now_s = terminal.floor.now_s()

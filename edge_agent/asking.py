@@ -1,21 +1,18 @@
 """Before a sale: whether a request may be shown at all, and showing or closing it."""
 
 from dataclasses import dataclass
-from typing import Final
 
+from edge_agent import ussd
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.store.terminal_rows import RequestRow
 from edge_agent.store.terminal_work import Work
 from edge_agent.terminal import Terminal, close
 from offline.codec import request_bytes
 from offline.journal import CloseReason
-from offline.model import NONCE_SIZE, PaymentRequest
+from offline.model import NONCE_SIZE, PaymentRequest, Risk
 from offline.signing import request_message
 from offline.verdicts import Verdict
 from offline.wire import SignedRequest
-
-_RANDOM_ONLINE: Final = 50
-"""One sale in so many asks for a sync at random: a terminal that is never pressed never syncs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +25,15 @@ class Asked:
     text: str
     ttl_s: int
     go_online: bool
+    dial: ussd.Dial | None
 
 
 def ask(terminal: Terminal, amount: int, ccy: str | None = None) -> Asked:
     """Show a request, if this terminal may: clock, sync and floor limit are asked here, not later."""
-    currency = ccy if ccy is not None else terminal.limits.ccy
+    currency = ccy if ccy is not None else terminal.ccy
     terminal.close_open(due_only=True)
     with terminal.work() as work:
-        go_online = _may_ask(terminal, work, amount, currency)
+        risk, go_online = _may_ask(terminal, work, amount, currency)
         nonce = terminal.entropy.bytes(NONCE_SIZE)
         body = request_bytes(
             PaymentRequest(amount=amount, ccy=currency, nonce=nonce, ts=work.now_s)
@@ -44,48 +42,49 @@ def ask(terminal: Terminal, amount: int, ccy: str | None = None) -> Asked:
         text = SignedRequest.of(
             terminal.me.kid, terminal.me.cert, terminal.me.sig_cert, body, signature
         ).to_text()
-        deadline_ms = terminal.floor.monotonic_ms() + terminal.limits.request_ttl_s * 1000
+        deadline_ms = terminal.floor.monotonic_ms() + risk.request_ttl_s * 1000
         work.run(
             "INSERT INTO open_request VALUES (?, ?, ?, ?, ?, ?, ?, 'open', NULL)",
             (nonce, amount, currency, text, work.now_s, terminal.floor.boot, deadline_ms),
         )
         work.state.screen_nonce = nonce
+        dial = ussd.offer(terminal, work, nonce, amount, currency)
     return Asked(
         nonce=nonce,
         amount=amount,
         ccy=currency,
         text=text,
-        ttl_s=terminal.limits.request_ttl_s,
+        ttl_s=risk.request_ttl_s,
         go_online=go_online,
+        dial=dial,
     )
 
 
-def _may_ask(terminal: Terminal, work: Work, amount: int, ccy: str) -> bool:
-    """Refuse with a verdict, or say whether going online soon would be wise."""
-    limits, state = terminal.limits, work.state
+def _may_ask(terminal: Terminal, work: Work, amount: int, ccy: str) -> tuple[Risk, bool]:
+    """Refuse with a verdict, or say what may be risked and whether going online soon would be wise."""
+    state, policy = work.state, terminal.bundle.policy(ccy)
     if state.quarantined:
         raise VerdictError(Verdict.JOURNAL_FORK)
     if state.must_sync:
         raise VerdictError(Verdict.SYNC_OVERDUE, "restored: one sync comes first")
-    if not terminal.floor.trusted(behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s):
+    if policy is None or ccy != terminal.ccy:
+        raise VerdictError(Verdict.CURRENCY_MISMATCH)
+    risk = policy.risk
+    if not terminal.floor.trusted(behind_s=risk.clock_behind_s, ahead_s=risk.clock_ahead_s):
         raise VerdictError(Verdict.CLOCK_UNTRUSTED)
     since = None if state.last_sync_s is None else work.now_s - state.last_sync_s
-    if since is None or since > limits.sync_overdue_s:
+    if since is None or since > risk.hard_age_s:
         raise VerdictError(Verdict.SYNC_OVERDUE)
     if work.now_s > terminal.certificate.not_after:
         raise VerdictError(Verdict.CERTIFICATE_EXPIRED)
-    policy = terminal.bundle.policy(ccy)
-    if policy is None or ccy != limits.ccy:
-        raise VerdictError(Verdict.CURRENCY_MISMATCH)
     if amount > policy.cap_each:
         raise VerdictError(Verdict.OVER_VOUCHER_LIMIT)
     totals = terminal.store.totals()
     exposure = totals.unsettled + totals.open_amount + amount
-    if exposure > limits.floor_limit:
+    if exposure > risk.hard_sum:
         raise VerdictError(Verdict.FLOOR_LIMIT)
-    # The soft limit: near the end of what may be done without a link.
-    near = exposure * 5 > limits.floor_limit * 4 or since * 5 > limits.sync_overdue_s * 4
-    return near or terminal.entropy.below(_RANDOM_ONLINE) == 0
+    near = exposure > risk.soft_sum or since > risk.soft_age_s
+    return risk, near or terminal.entropy.below(risk.online_in) == 0
 
 
 def cancel(

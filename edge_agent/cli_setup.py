@@ -11,7 +11,7 @@ import click
 
 from devices.keystore.sealed import write_durably
 from edge_agent import unit
-from edge_agent.cli_shape import command, limits_of, shop_limits
+from edge_agent.cli_shape import command, shop_currency
 from edge_agent.codes import read_code
 from edge_agent.config import NAME as CONFIG
 from edge_agent.config import config_text, read_config
@@ -19,7 +19,6 @@ from edge_agent.errors import AgentError
 from edge_agent.home import Home, give_to_owner
 from edge_agent.pairing import Paired, pair
 from edge_agent.show import Look, Said, Screen
-from edge_agent.store.terminal_rows import ShopLimits
 
 _SYSTEM: Final = Path("/etc/systemd/system")
 _BOOTED: Final = Path("/run/systemd/system")
@@ -34,7 +33,7 @@ _BOOTED: Final = Path("/run/systemd/system")
     default=None,
     help="Where the systemd unit goes; as root /etc/systemd/system, else the home.",
 )
-@shop_limits
+@shop_currency
 @command
 def setup(
     home: Home,
@@ -43,21 +42,20 @@ def setup(
     pairing_code: str | None,
     server: str | None,
     unit_folder: Path | None,
-    **amounts: str,
+    currency: str,
 ) -> Said:
     """Make this machine a shop's terminal: pair it, write its settings and its systemd unit.
 
     PAIRING_CODE is the text HUNDI-PAIR:…, a file or a picture of its QR code, or - for the input. On a
     home that is paired already leave it out: settings stay, and the unit is written anew.
     """
-    limits = limits_of(**amounts)
     folder = unit_folder.expanduser() if unit_folder is not None else _unit_folder(home)
     # All that can be refused is refused before the one-time code is used up.
     text = unit.unit_text(_facts(home))
     if not os.access(folder, os.W_OK | os.X_OK):
         raise AgentError("edge.file_unwritable", f"no unit can be written to {folder}")
     config = read_config(home.root / "terminal")
-    paired = _paired(home, pairing_code, server, limits)
+    paired = _paired(home, pairing_code, server, currency)
     settings = home.root / "terminal" / CONFIG
     if not settings.exists():
         write_durably(settings, config_text(config).encode())
@@ -81,7 +79,7 @@ def setup(
 
 
 def _paired(
-    home: Home, pairing_code: str | None, server: str | None, limits: ShopLimits
+    home: Home, pairing_code: str | None, server: str | None, currency: str
 ) -> Paired | None:
     if pairing_code is None:
         # Raises where there is no terminal yet.
@@ -90,7 +88,7 @@ def _paired(
         return None
     if server is None:
         raise AgentError("edge.server_url", "say which server this terminal pairs with: --server")
-    return pair(home, read_code(pairing_code), server, limits)
+    return pair(home, read_code(pairing_code), server, currency)
 
 
 def _unit_folder(home: Home) -> Path:

@@ -10,11 +10,9 @@ from typing import Concatenate, Final, ParamSpec
 import click
 
 from devices.keystore.port import KeyStoreError
-from edge_agent.amounts import parse_amount
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.home import Home
 from edge_agent.show import Said, Screen, refused
-from edge_agent.store.terminal_rows import ShopLimits
 from offline.verdicts import Refused
 
 P = ParamSpec("P")
@@ -89,28 +87,11 @@ def failed(code: str, message: str) -> Said:
     return Said(ok=False, code=code, line=message, facts={"paid": False})
 
 
-def shop_limits(run: Callable[P, None]) -> Callable[P, None]:
-    """Add the options of a command that pairs a terminal: how much it may take without a link."""
-    for name, default, what in (
-        ("--currency", "INR", "What this shop is paid in."),
-        ("--void-limit", "500", "The most given back offline at once."),
-        ("--allowance-limit", "2000", "The same, from one payer."),
-        ("--floor-limit", "10000", "The most that may stand unsynced."),
-    ):
-        run = click.option(name, default=default, show_default=True, help=what)(run)
-    return run
-
-
-def limits_of(
-    *, currency: str, floor_limit: str, allowance_limit: str, void_limit: str
-) -> ShopLimits:
-    """Read those options."""
-    return ShopLimits(
-        ccy=currency,
-        floor_limit=parse_amount(floor_limit, currency),
-        allowance_limit=parse_amount(allowance_limit, currency),
-        void_limit=parse_amount(void_limit, currency),
-    )
+def shop_currency(run: Callable[P, None]) -> Callable[P, None]:
+    """Add the option of a command that pairs a terminal. What it may risk the issuer says."""
+    return click.option(
+        "--currency", default="INR", show_default=True, help="What this shop is paid in."
+    )(run)
 
 
 def code_output(run: Callable[P, None]) -> Callable[P, None]:

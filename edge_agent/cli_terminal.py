@@ -8,7 +8,7 @@ import click
 from edge_agent import terminal_said as said
 from edge_agent.amounts import parse_amount
 from edge_agent.backup import back_up, restore_from
-from edge_agent.cli_shape import code_output, command, limits_of, shop_limits
+from edge_agent.cli_shape import code_output, command, shop_currency
 from edge_agent.codes import read_code
 from edge_agent.doctor import examine
 from edge_agent.errors import AgentError
@@ -31,7 +31,7 @@ def terminal() -> None:
 @terminal.command()
 @click.argument("pairing_string")
 @click.option("--server", required=True, help="The server's address, https://…")
-@shop_limits
+@shop_currency
 @command
 def enrol(
     home: Home,
@@ -39,10 +39,10 @@ def enrol(
     /,
     pairing_string: str,
     server: str,
-    **amounts: str,
+    currency: str,
 ) -> Said:
     """Pair this terminal by the string HUNDI-PAIR:… that the server printed, and sync once."""
-    paired = pair(home, pairing_string, server, limits_of(**amounts))
+    paired = pair(home, pairing_string, server, currency)
     detail = f"The first sync failed; run terminal sync before a sale. {paired.trouble}"
     return Said(
         ok=True,
@@ -61,7 +61,7 @@ def enrol(
 def ask(home: Home, _screen: Screen, amount: str) -> Said:
     """Show a request for an amount such as 150 or 150.50. Works offline."""
     with home.terminal() as opened:
-        return said.ask(opened, parse_amount(amount, opened.limits.ccy))
+        return said.ask(opened, parse_amount(amount, opened.ccy))
 
 
 @terminal.command()
@@ -88,6 +88,15 @@ def void(home: Home, _screen: Screen, voucher_code: str, give_back: bool) -> Sai
     text = read_code(voucher_code)
     with home.terminal() as opened:
         return said.void(opened, text, give_back=give_back)
+
+
+@terminal.command()
+@click.argument("digits")
+@command
+def phone(home: Home, _screen: Screen, digits: str) -> Said:
+    """Take the 8 DIGITS that a payer was told by phone for the request on the screen."""
+    with home.terminal() as opened:
+        return said.by_phone(opened, digits)
 
 
 @terminal.command()

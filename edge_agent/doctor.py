@@ -20,6 +20,7 @@ from edge_agent.store.archive_store import ArchiveStore
 from edge_agent.store.database import HomeLock
 from edge_agent.store.terminal_store import TerminalStore
 from offline.codec import read_certificate
+from offline.wire import SignedBundle
 
 _MEGABYTE: Final = 1 << 20
 _DISK_BAD: Final = 16 * _MEGABYTE
@@ -30,14 +31,16 @@ _PROBE: Final = "disk.probe"
 def standing(store: TerminalStore, clock: Clock) -> Standing:
     """Read what health is judged by; the stored floor tells enough for a look."""
     me = store.must_me()
-    state, limits = store.state(), store.limits()
+    state, ccy = store.state(), store.currency()
+    policy = SignedBundle.from_bytes(store.bundle()).bundle.policy(ccy)
     floor = ClockFloor(clock, state.floor.boot or "", state.floor)
     floor_ms = floor.floor_ms()
     unacked = store.journal(state.epoch, state.acked_seq + 1, 1)
     return Standing(
         state=state,
         totals=store.totals(),
-        limits=limits,
+        ccy=ccy,
+        risk=None if policy is None else policy.risk,
         now_s=floor.now_s(),
         ahead_s=None if floor_ms is None else (clock.now_ms() - floor_ms) / 1000,
         certificate_until_s=read_certificate(me.cert).not_after,

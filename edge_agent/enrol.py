@@ -9,7 +9,7 @@ from devices.keystore.port import KeyStore
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.server import Server
 from edge_agent.store.payer_store import PayerSelf, PayerStore
-from edge_agent.store.terminal_rows import ShopLimits, TerminalSelf
+from edge_agent.store.terminal_rows import TerminalSelf
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.trust import Pairing, check_fingerprint, read_bundle
 from offline.codec import read_certificate
@@ -28,7 +28,7 @@ async def enrol_terminal(
     *,
     clock: Clock,
     entropy: Entropy,
-    limits: ShopLimits,
+    currency: str,
 ) -> Certificate:
     """Pair this terminal; nothing is stored unless root, bundle and certificate all hold."""
     if store.me() is not None:
@@ -65,7 +65,7 @@ async def enrol_terminal(
         enrolled_at_s=clock.now_ms() // 1000,
     )
     epoch = entropy.bytes(EPOCH_SIZE)
-    store.found(me, answer.bundle, signed.bundle.version, epoch, limits)
+    store.found(me, answer.bundle, signed.bundle.version, epoch, currency)
     return certificate
 
 

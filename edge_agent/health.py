@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent.amounts import format_amount
-from edge_agent.store.terminal_rows import ShopLimits, SyncState, Totals
+from edge_agent.store.terminal_rows import SyncState, Totals
+from offline.model import Risk
 
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
@@ -35,12 +36,13 @@ class Finding:
 class Standing:
     """What the findings are drawn from; times in seconds, `ahead_s` the wall clock's lead over the floor.
 
-    ahead_s is None while there has been no beacon.
+    ahead_s is None while there has been no beacon, risk when the bundle says nothing of the currency.
     """
 
     state: SyncState
     totals: Totals
-    limits: ShopLimits
+    ccy: str
+    risk: Risk | None
     now_s: int
     ahead_s: float | None
     certificate_until_s: int
@@ -49,7 +51,17 @@ class Standing:
 
 def findings(s: Standing) -> list[Finding]:
     """Give the findings in the order in which a request is refused."""
-    return [_history(s), _clock(s), _synced(s), _queue(s), _exposure(s), _certificate(s)]
+    if s.risk is None:
+        says = f"the issuer says nothing of what may be risked in {s.ccy}: no request is shown"
+        return [
+            _history(s),
+            Finding(what="limit", level=Level.BAD, says=says, do=_SYNC),
+            _certificate(s),
+        ]
+    risk = s.risk
+    return [
+        _history(s), _clock(s), _synced(s, risk), _queue(s), _exposure(s, risk), _certificate(s),
+    ]  # fmt: skip
 
 
 def _history(s: Standing) -> Finding:
@@ -86,19 +98,20 @@ def _clock(s: Standing) -> Finding:
 
 def clock_trusted(s: Standing) -> bool:
     """The rule of `ClockFloor.trusted`, over what is stored."""
-    behind_s, ahead_s = s.limits.clock_behind_s, s.limits.clock_ahead_s
-    return s.ahead_s is not None and -behind_s <= s.ahead_s <= ahead_s
+    if s.risk is None or s.ahead_s is None:
+        return False
+    return -s.risk.clock_behind_s <= s.ahead_s <= s.risk.clock_ahead_s
 
 
-def _synced(s: Standing) -> Finding:
+def _synced(s: Standing, risk: Risk) -> Finding:
     last = s.state.last_sync_s
     if last is None:
         return Finding(what="sync", level=Level.BAD, says="it has never synced", do=_SYNC)
     since = max(0, s.now_s - last)
-    says = f"the last one was {span(since)} ago, at most {span(s.limits.sync_overdue_s)} may pass"
-    if since > s.limits.sync_overdue_s:
+    says = f"the last one was {span(since)} ago, at most {span(risk.hard_age_s)} may pass"
+    if since > risk.hard_age_s:
         return Finding(what="sync", level=Level.BAD, says=f"overdue: {says}", do=_SYNC)
-    if since * 5 > s.limits.sync_overdue_s * 4:
+    if since > risk.soft_age_s:
         return Finding(what="sync", level=Level.LOOK, says=f"soon overdue: {says}", do=_SYNC)
     return Finding(what="sync", level=Level.FINE, says=says)
 
@@ -115,15 +128,14 @@ def _queue(s: Standing) -> Finding:
     return Finding(what="queue", level=Level.FINE, says=says)
 
 
-def _exposure(s: Standing) -> Finding:
+def _exposure(s: Standing, risk: Risk) -> Finding:
     stands = s.totals.unsettled + s.totals.open_amount
     says = (
-        f"{format_amount(stands, s.limits.ccy)} of "
-        f"{format_amount(s.limits.floor_limit, s.limits.ccy)} stand unsettled"
+        f"{format_amount(stands, s.ccy)} of {format_amount(risk.hard_sum, s.ccy)} stand unsettled"
     )
-    if stands >= s.limits.floor_limit:
+    if stands >= risk.hard_sum:
         return Finding(what="limit", level=Level.BAD, says=f"full: {says}", do=_SYNC)
-    if stands * 5 > s.limits.floor_limit * 4:
+    if stands > risk.soft_sum:
         return Finding(what="limit", level=Level.LOOK, says=f"nearly full: {says}", do=_SYNC)
     return Finding(what="limit", level=Level.FINE, says=says)
 

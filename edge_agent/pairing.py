@@ -7,7 +7,6 @@ from edge_agent.enrol import enrol_terminal
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.home import Home
 from edge_agent.server import Server
-from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.sync import sync
 from edge_agent.trust import read_pairing
 
@@ -20,7 +19,7 @@ class Paired:
     trouble: str = ""
 
 
-def pair(home: Home, pairing_text: str, server: str, limits: ShopLimits) -> Paired:
+def pair(home: Home, pairing_text: str, server: str, currency: str) -> Paired:
     """Enrol by HUNDI-PAIR:… and sync once. What the server does not grant leaves nothing behind."""
     pairing = read_pairing(pairing_text)
 
@@ -35,7 +34,7 @@ def pair(home: Home, pairing_text: str, server: str, limits: ShopLimits) -> Pair
                     pairing,
                     clock=home.clock,
                     entropy=home.entropy,
-                    limits=limits,
+                    currency=currency,
                 )
         return certificate.name
 

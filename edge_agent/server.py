@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from edge_agent.errors import AgentError
+from offline.ussd import KEY_SIZE
 
 _TIMEOUT: Final = httpx.Timeout(10.0, connect=4.0)
 _JSON_MAX: Final = 256 * 1024
+_KEYS_MAX: Final = 64
 _CBOR_MAX: Final = 1024 * 1024
 _AGAIN: Final = frozenset({408, 425})
 _UNDECIDED: Final = frozenset({"", "idempotency.still_running", "trust.nonce_used"})
@@ -178,6 +180,24 @@ class Server:
         if type(recorded) is not int:
             raise AgentError("edge.server_answer", "the server did not say what it recorded")
         return recorded
+
+    async def ussd_keys(
+        self, *, terminal: bytes, server_nonce: bytes, sig: bytes
+    ) -> tuple[str, dict[int, bytes]]:
+        """The terminal's code and, by day, the keys that check answers given by phone."""
+        answer = await self._post(
+            "/edge/ussd/keys",
+            {"terminal": b64(terminal), "server_nonce": b64(server_nonce), "sig": b64(sig)},
+        )
+        keys = answer.get("keys")
+        if not isinstance(keys, list) or len(keys) > _KEYS_MAX:
+            raise AgentError("edge.server_answer", "the server gave no keys")
+        found = {}
+        for one in keys:
+            if not isinstance(one, dict) or type(one.get("day")) is not int:
+                raise AgentError("edge.server_answer", "the server gave a broken key")
+            found[one["day"]] = unb64(one.get("key"), KEY_SIZE)
+        return _text(answer.get("code")), found
 
     async def hand_in_void(self, text: str) -> str:
         return _text((await self._post("/edge/voids", {"void": text})).get("state"))

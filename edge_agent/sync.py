@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from edge_agent import ussd
 from edge_agent.archive import rows_from
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.server import Server
@@ -79,6 +80,7 @@ async def sync(terminal: Terminal, server: Server) -> Synced:
         )
         if after is None:
             break
+    await ussd.refresh(terminal, server)
     return done
 
 

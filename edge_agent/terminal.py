@@ -8,12 +8,12 @@ from devices.entropy import Entropy
 from devices.keystore.port import KeyStore
 from edge_agent.clock_floor import ClockFloor
 from edge_agent.errors import AgentError
-from edge_agent.store.terminal_rows import RequestRow, ShopLimits, TerminalSelf
+from edge_agent.store.terminal_rows import RequestRow, TerminalSelf
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.store.terminal_work import Work
 from offline.codec import read_certificate
 from offline.journal import Close, CloseReason
-from offline.model import Bundle, Certificate
+from offline.model import Bundle, Certificate, Risk
 from offline.signing import allowance_cache_key
 from offline.verify import Challenge, ChallengeState, TerminalFacts
 from offline.wire import SignedBundle, SignedVoucher
@@ -31,9 +31,9 @@ class Terminal:
         "_cache",
         "_entropy",
         "_keys",
+        "ccy",
         "certificate",
         "floor",
-        "limits",
         "me",
         "store",
     )
@@ -50,7 +50,7 @@ class Terminal:
             raise AgentError("edge.key_mismatch", "the key here is not the one that was enrolled")
         self.certificate: Certificate = certificate
         self.store = store
-        self.limits: ShopLimits = store.limits()
+        self.ccy: str = store.currency()
         self.floor = ClockFloor(clock, boot, store.state().floor)
         self._keys = keys
         self._entropy = entropy
@@ -91,6 +91,12 @@ class Terminal:
     def bundle(self) -> Bundle:
         return self._bundle
 
+    @property
+    def risk(self) -> Risk | None:
+        """What it may risk without a link, by the signed bundle; None when that says nothing."""
+        policy = self._bundle.policy(self.ccy)
+        return None if policy is None else policy.risk
+
     def trust(self, signed: SignedBundle) -> None:
         """Take over a bundle that was checked against the pinned root."""
         self.store.replace_bundle(signed.to_bytes(), signed.bundle.version)
@@ -121,7 +127,7 @@ class Terminal:
     # What a scan is judged by
 
     def facts(self, signed: SignedVoucher, now_s: int) -> TerminalFacts:
-        known = self.store.facts(signed)
+        known, risk = self.store.facts(signed), self.risk
         return TerminalFacts(
             payee=self.me.payee,
             terminal=self.me.terminal,
@@ -133,7 +139,7 @@ class Terminal:
             revoked=known.revoked,
             stored=self.store.links(signed.allowance.aid),
             allowance_exposure=known.exposure,
-            exposure_limit=self.limits.allowance_limit,
+            exposure_limit=0 if risk is None else risk.allowance_sum,
             allowance_verified=_cache_key(signed) in self._cache,
         )
 

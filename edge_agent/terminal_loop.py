@@ -58,13 +58,15 @@ async def run_loop(terminal: Terminal, clock: Clock, screen: Screen, *, sync_eve
 def _do(terminal: Terminal, clock: Clock, word: str, rest: str) -> Said:
     match word:
         case "ask":
-            return said.ask(terminal, parse_amount(rest, terminal.limits.ccy))
+            return said.ask(terminal, parse_amount(rest, terminal.ccy))
         case "scan" | "accept":
             return said.accept(terminal, read_code(rest))
         case "void":
             return said.void(terminal, read_code(rest), give_back=False)
         case "return":
             return said.void(terminal, read_code(rest), give_back=True)
+        case "phone":
+            return said.by_phone(terminal, rest)
         case "cancel":
             return said.cancel(terminal, rest or None, paid_online=False)
         case "paid-online":
@@ -76,7 +78,7 @@ def _do(terminal: Terminal, clock: Clock, word: str, rest: str) -> Said:
         case _:
             raise AgentError(
                 "edge.command_unknown",
-                "ask AMOUNT | scan CODE | void CODE | return CODE | cancel | paid-online | "
+                "ask AMOUNT | scan CODE | phone DIGITS | void CODE | return CODE | cancel | paid-online | "
                 "list | sync | status | quit",
             )
 

@@ -20,6 +20,8 @@ from edge_agent.store.archive_store import ArchiveStore
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.sync import Synced
 from edge_agent.terminal import Terminal
+from edge_agent.ussd import CURRENCY
+from edge_agent.ussd import check as check_digits
 from edge_agent.voiding import void as void_voucher
 from offline.codec import read_certificate
 from offline.journal import Accept, Apply, Close, NewEpoch, Row, VoidRow, read_row
@@ -34,7 +36,8 @@ def ask(terminal: Terminal, amount: int) -> Said:
         ok=True,
         code="edge.request_shown",
         line=f"Please pay {format_amount(asked.amount, asked.ccy)} to {terminal.certificate.name}",
-        detail=f"Not paid yet. This request runs out in {asked.ttl_s} seconds.{hint}",
+        detail=f"Not paid yet. This request runs out in {asked.ttl_s} seconds.{hint}"
+        + (f"\nBy phone: {asked.dial.text}" if asked.dial is not None else ""),
         text=asked.text,
         facts={
             "amount": str(asked.amount),
@@ -42,12 +45,39 @@ def ask(terminal: Terminal, amount: int) -> Said:
             "nonce": asked.nonce.hex(),
             "ttl_s": asked.ttl_s,
             "go_online": asked.go_online,
+            "dial": None if asked.dial is None else asked.dial.text,
         },
     )
 
 
 def accept(terminal: Terminal, text: str) -> Said:
     return scanned(terminal, accept_voucher(terminal, text))
+
+
+def by_phone(terminal: Terminal, digits: str) -> Said:
+    """Say whether the digits that a payer was told prove a payment."""
+    paid = check_digits(terminal, digits)
+    line, look, detail = f"PAID {format_amount(paid.amount, CURRENCY)} by phone", Look.PAID, ""
+    if paid.repeated:
+        line, look = f"{line} BEFORE", Look.PAID_BEFORE
+        detail = "These digits were given before: this is the same sale, not another one."
+    if paid.twice:
+        line, look = f"{line}, and by a voucher before", Look.PAID_BEFORE
+        detail = "It was paid twice: refund the payment by phone."
+    return Said(
+        ok=True,
+        code="edge.paid_by_phone",
+        line=line,
+        look=look,
+        detail=detail,
+        facts={
+            "paid": True,
+            "amount": str(paid.amount),
+            "nonce": paid.nonce.hex(),
+            "twice": paid.twice,
+            "repeated": paid.repeated,
+        },
+    )
 
 
 def void(terminal: Terminal, text: str, *, give_back: bool) -> Said:
@@ -89,7 +119,7 @@ def cancel(terminal: Terminal, nonce: str | None, *, paid_online: bool) -> Said:
 
 
 def synced(terminal: Terminal, done: Synced) -> Said:
-    ccy = terminal.limits.ccy
+    ccy = terminal.ccy
     line = f"Synced: {done.settled_count} sales settled, {format_amount(done.settled, ccy)}"
     if done.refused:
         lost = sum(amount for _, _, amount in done.refused)
@@ -172,14 +202,14 @@ def sales(store: TerminalStore, limit: int) -> Said:
 def status(store: TerminalStore, clock: Clock) -> Said:
     """Say what stands unsettled, and whether the next sale can be asked for."""
     me, stands = store.must_me(), standing(store, clock)
-    state, totals, limits = stands.state, stands.totals, stands.limits
+    state, totals, risk = stands.state, stands.totals, stands.risk
     found = findings(stands)
     certificate = read_certificate(me.cert)
     return Said(
         ok=not worst(found),
         code="edge.status",
         line=f"{certificate.name}: {totals.unsettled_count} sales not yet settled, "
-        f"{format_amount(totals.unsettled, limits.ccy)}",
+        f"{format_amount(totals.unsettled, stands.ccy)}",
         detail="\n".join(worst(found)),
         facts={
             "name": certificate.name,
@@ -189,7 +219,7 @@ def status(store: TerminalStore, clock: Clock) -> Said:
             "unsettled": str(totals.unsettled),
             "unsettled_count": totals.unsettled_count,
             "open_requests": totals.open_count,
-            "floor_limit": str(limits.floor_limit),
+            "floor_limit": None if risk is None else str(risk.hard_sum),
             "epoch": state.epoch.hex(),
             "head_seq": state.head_seq,
             "acked_seq": state.acked_seq,

@@ -65,7 +65,7 @@ def _may_return(terminal: Terminal, work: Work, row: RedeemedRow, *, give_back: 
         raise AgentError(
             "edge.void_settled", "the server has this sale already: make an ordinary refund online"
         )
-    if row.amount > terminal.limits.void_limit:
+    if terminal.risk is None or row.amount > terminal.risk.void_each:
         raise AgentError("edge.void_limit", "above what this shop gives back offline")
 
 

@@ -39,11 +39,13 @@ async def issue(party: str, role: str, aal: int) -> None:
 @click.option("--aal", type=click.IntRange(1, 2), default=1, help="2 counts as a second factor.")
 @waits
 async def link(party: str, role: str, aal: int) -> None:
-    """Print a one-time code (10 minutes) for `POST /session/link`."""
-    async with open_core(Settings.read()) as core:
+    """Print a one-time code (10 minutes) for `POST /session/link`, and where a browser opens it."""
+    settings = Settings.read()
+    async with open_core(settings) as core:
         found = await party_of(core, party)
         async with core.db.work() as work:
             code = await sessions.link(
                 work, core.entropy, OPERATOR, party=found.id, role=Role(role), assurance=aal
             )
     click.echo(code)
+    click.echo(f"in a browser: {settings.origin}/web/link/#{code}", err=True)

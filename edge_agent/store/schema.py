@@ -85,16 +85,10 @@ TERMINAL: Final[tuple[tuple[str, ...], ...]] = (
             version INTEGER NOT NULL,
             wire BLOB NOT NULL
         ) STRICT""",
-        """CREATE TABLE shop_limit (
+        # What it may risk stands in the signed bundle, by currency.
+        """CREATE TABLE shop (
             one INTEGER PRIMARY KEY CHECK (one = 1),
-            ccy TEXT NOT NULL,
-            floor_limit INTEGER NOT NULL CHECK (floor_limit > 0),
-            allowance_limit INTEGER NOT NULL CHECK (allowance_limit > 0),
-            void_limit INTEGER NOT NULL CHECK (void_limit >= 0),
-            sync_overdue_s INTEGER NOT NULL CHECK (sync_overdue_s > 0),
-            clock_behind_s INTEGER NOT NULL CHECK (clock_behind_s > 0),
-            clock_ahead_s INTEGER NOT NULL CHECK (clock_ahead_s > 0),
-            request_ttl_s INTEGER NOT NULL CHECK (request_ttl_s > 0)
+            ccy TEXT NOT NULL
         ) STRICT""",
         # The one row that every commit moves: journal head, clock floor, sync marks.
         """CREATE TABLE sync_state (
@@ -205,5 +199,25 @@ TERMINAL: Final[tuple[tuple[str, ...], ...]] = (
             archived_at_s INTEGER NOT NULL,
             UNIQUE (epoch, last_seq)
         ) STRICT""",
+    ),
+    (
+        # Payments by phone: the keys of days, this terminal's code, and a challenge for each request.
+        """CREATE TABLE ussd_key (
+            day INTEGER PRIMARY KEY,
+            key BLOB NOT NULL CHECK (length(key) = 32)
+        ) STRICT""",
+        """CREATE TABLE ussd_code (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            code TEXT NOT NULL CHECK (length(code) = 7)
+        ) STRICT""",
+        """CREATE TABLE ussd_challenge (
+            day INTEGER NOT NULL,
+            challenge TEXT NOT NULL CHECK (length(challenge) = 6),
+            nonce BLOB NOT NULL UNIQUE CHECK (length(nonce) = 8),
+            amount INTEGER NOT NULL CHECK (amount > 0),
+            tries INTEGER NOT NULL DEFAULT 0 CHECK (tries BETWEEN 0 AND 3),
+            paid INTEGER NOT NULL DEFAULT 0 CHECK (paid IN (0, 1)),
+            PRIMARY KEY (day, challenge)
+        ) STRICT, WITHOUT ROWID""",
     ),
 )

@@ -1,11 +1,8 @@
 """What a terminal's tables hold, as values."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from edge_agent.clock_floor import FloorMark
-
-_DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +20,6 @@ class TerminalSelf:
     enrolled_at_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShopLimits:
-    """The shop's own limits, in minor units and seconds; the defaults are for a small shop in India."""
-
-    ccy: str = "INR"
-    floor_limit: int = 1_000_000
-    allowance_limit: int = 200_000
-    void_limit: int = 50_000
-    sync_overdue_s: int = 3 * _DAY_S
-    clock_behind_s: int = 300
-    clock_ahead_s: int = _DAY_S + _DAY_S // 2
-    request_ttl_s: int = 180
-
-
 @dataclass(slots=True, kw_only=True)
 class SyncState:
     """The one row that every commit moves."""
@@ -51,6 +34,18 @@ class SyncState:
     last_sync_s: int | None
     screen_nonce: bytes | None
     floor: FloorMark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeRow:
+    """What a payer by phone was asked to answer, and how often the answer was tried."""
+
+    day: int
+    challenge: str
+    nonce: bytes
+    amount: int
+    tries: int
+    paid: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

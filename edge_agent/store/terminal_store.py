@@ -9,10 +9,10 @@ from edge_agent.clock_floor import ClockFloor, FloorMark
 from edge_agent.errors import AgentError
 from edge_agent.store.database import Database
 from edge_agent.store.terminal_rows import (
+    ChallengeRow,
     JournalRow,
     RedeemedRow,
     RequestRow,
-    ShopLimits,
     SyncState,
     TerminalSelf,
     Totals,
@@ -48,9 +48,6 @@ _VOIDED: Final = """SELECT h, aid, counter, amount, ccy, cum, prev, nonce, reaso
 _JOURNAL: Final = "SELECT epoch, seq, row, chain, written_at_s, result FROM journal"
 _SELF: Final = """SELECT terminal, payee, kid, cert, sig_cert, root_kid, root_key, server, enrolled_at_s
     FROM self"""
-_LIMITS: Final = """SELECT ccy, floor_limit, allowance_limit, void_limit, sync_overdue_s, clock_behind_s,
-    clock_ahead_s, request_ttl_s FROM shop_limit"""
-
 Values = tuple[Any, ...]
 
 
@@ -73,9 +70,7 @@ class TerminalStore:
             if connection.total_changes != before or work.state != state:
                 work.save_state()
 
-    def found(
-        self, me: TerminalSelf, bundle: bytes, version: int, epoch: bytes, limits: ShopLimits
-    ) -> None:
+    def found(self, me: TerminalSelf, bundle: bytes, version: int, epoch: bytes, ccy: str) -> None:
         """Write who this terminal is; once."""
         with self.db.write() as c:
             c.execute(
@@ -93,19 +88,7 @@ class TerminalStore:
                 ),
             )
             c.execute("INSERT INTO trust VALUES (1, ?, ?)", (version, bundle))
-            c.execute(
-                "INSERT INTO shop_limit VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    limits.ccy,
-                    limits.floor_limit,
-                    limits.allowance_limit,
-                    limits.void_limit,
-                    limits.sync_overdue_s,
-                    limits.clock_behind_s,
-                    limits.clock_ahead_s,
-                    limits.request_ttl_s,
-                ),
-            )
+            c.execute("INSERT INTO shop VALUES (1, ?)", (ccy,))
             c.execute(
                 """INSERT INTO sync_state (one, epoch, head_seq, head, acked_seq)
                 VALUES (1, ?, 0, ?, 0)""",
@@ -134,17 +117,34 @@ class TerminalStore:
             raise AgentError("edge.not_enrolled", "this home holds no enrolled terminal")
         return me
 
-    def limits(self) -> ShopLimits:
-        row: Values = self._must(_LIMITS)
-        return ShopLimits(
-            ccy=row[0],
-            floor_limit=row[1],
-            allowance_limit=row[2],
-            void_limit=row[3],
-            sync_overdue_s=row[4],
-            clock_behind_s=row[5],
-            clock_ahead_s=row[6],
-            request_ttl_s=row[7],
+    def currency(self) -> str:
+        """What this shop is paid in."""
+        ccy: str = self._must("SELECT ccy FROM shop")[0]
+        return ccy
+
+    def ussd_code(self) -> str | None:
+        """The digits that name this terminal to a payer by phone."""
+        row = self.db.first("SELECT code FROM ussd_code")
+        return None if row is None else str(row[0])
+
+    def ussd_key(self, day: int) -> bytes | None:
+        row = self.db.first("SELECT key FROM ussd_key WHERE day = ?", (day,))
+        return None if row is None else bytes(row[0])
+
+    def ussd_challenge(self, nonce: bytes) -> ChallengeRow | None:
+        row = self.db.first(
+            "SELECT day, challenge, nonce, amount, tries, paid FROM ussd_challenge WHERE nonce = ?",
+            (nonce,),
+        )
+        if row is None:
+            return None
+        return ChallengeRow(
+            day=row[0],
+            challenge=row[1],
+            nonce=row[2],
+            amount=row[3],
+            tries=row[4],
+            paid=bool(row[5]),
         )
 
     def bundle(self) -> bytes:

@@ -19,8 +19,8 @@ from server_core.errors import DomainError, limited, unavailable
 
 Command = TypeVar("Command")
 Result = TypeVar("Result")
-_TURNS: Final = 16
-_STILL: Final = 5
+_TURNS: Final = 24
+_STILL: Final = 6
 """A turn in which nobody came says little: a request takes several turns from socket to queue."""
 _Waiting = tuple[Command, "asyncio.Future[Result]", tuple[Hashable, ...]]
 RunMany = Callable[[Work, Sequence[Command]], Awaitable[Sequence[Result | DomainError]]]

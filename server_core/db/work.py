@@ -64,6 +64,9 @@ to disk in parts, as quickly; a statement of the audit has two of them at once, 
 Row = Any
 """An asyncpg Record: columns by name."""
 
+Known = dict[Any, Any]
+"""Rows of one database that never change, by their keys: this process reads each of them once."""
+
 
 class Emitted(Struct, frozen=True, kw_only=True):
     """One fact to be stored with the change that made it true."""
@@ -81,10 +84,13 @@ class Emitted(Struct, frozen=True, kw_only=True):
 class Reader:
     """Reads on one pooled connection. Each statement sees what was committed when it began."""
 
-    __slots__ = ("_connection", "_limit_s", "now_ms")
+    __slots__ = ("_connection", "_limit_s", "known", "now_ms")
 
-    def __init__(self, connection: Any, now_ms: int, limit_s: int | None = None) -> None:
+    def __init__(
+        self, connection: Any, now_ms: int, known: Known | None = None, limit_s: int | None = None
+    ) -> None:
         self._connection, self._limit_s = connection, limit_s
+        self.known = {} if known is None else known
         self.now_ms = now_ms
 
     async def rows(self, sql: str, *values: object) -> list[Row]:
@@ -110,9 +116,14 @@ class Work(Reader):
     __slots__ = ("counted", "emitted", "ids", "spans", "tracing")
 
     def __init__(
-        self, connection: Any, now_ms: int, ids: Ids, tracing: spans.Tracing = spans.OFF
+        self,
+        connection: Any,
+        now_ms: int,
+        ids: Ids,
+        tracing: spans.Tracing = spans.OFF,
+        known: Known | None = None,
     ) -> None:
-        super().__init__(connection, now_ms)
+        super().__init__(connection, now_ms, known)
         self.ids, self.tracing = ids, tracing
         self.spans: list[Span] = []
         self.emitted: list[Emitted] = []
@@ -173,13 +184,14 @@ async def _prepare(connection: Any) -> None:
 class Database:
     """One cell: a pool bound to its schema and to the role that may not rewrite history."""
 
-    __slots__ = ("_flush", "_ids", "_pool", "cell", "clock", "tracing")
+    __slots__ = ("_flush", "_ids", "_known", "_pool", "cell", "clock", "tracing")
 
     def __init__(
         self, pool: Any, clock: Clock, ids: Ids, flush: Flush, cell: str, tracing: spans.Tracing
     ) -> None:
         self._pool, self._ids, self._flush = pool, ids, flush
         self.clock, self.cell, self.tracing = clock, cell, tracing
+        self._known: Known = {}
 
     @classmethod
     async def connect(
@@ -227,7 +239,7 @@ class Database:
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Reader]:
         async with self._acquire() as connection:
-            yield Reader(connection, self.clock.now_ms())
+            yield Reader(connection, self.clock.now_ms(), self._known)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reader]:
@@ -238,7 +250,7 @@ class Database:
         ):
             for name, value in _WHOLE_TABLES.items():
                 await connection.execute(f"SET LOCAL {name} = '{value}'")
-            yield Reader(connection, self.clock.now_ms(), _WHOLE_TABLE_S)
+            yield Reader(connection, self.clock.now_ms(), limit_s=_WHOLE_TABLE_S)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
@@ -251,7 +263,7 @@ class Database:
             transaction = connection.transaction()
             try:
                 await transaction.start()
-                work = Work(connection, self.clock.now_ms(), self._ids, self.tracing)
+                work = Work(connection, self.clock.now_ms(), self._ids, self.tracing, self._known)
                 yield work
                 if work.emitted:
                     await self._flush(work)

@@ -48,28 +48,13 @@ _COLUMNS: Final = (
     " correlation, causation"
 )
 
-_APPEND: Final = """
-WITH head AS (
-  UPDATE event_head SET seq = seq + cardinality($1::new_event[]) WHERE id = 0 RETURNING seq
-), said AS (SELECT pg_notify('hundi_events', ''))
-INSERT INTO event (seq, id, aggregate_type, aggregate_id, sequence, type, version, payload, actor,
-  correlation, causation, recorded_at)
-SELECT head.seq - cardinality($1::new_event[]) + u.place, u.id, u.aggregate_type, u.aggregate_id,
-  coalesce((SELECT max(e.sequence) FROM event e WHERE e.aggregate_id = u.aggregate_id), 0) + u.step,
-  u.type, u.version, u.payload, u.actor, u.correlation, u.causation, $2::bigint
-FROM head, said, unnest($1::new_event[]) WITH ORDINALITY
-  AS u(id, aggregate_type, aggregate_id, type, version, payload, actor, correlation, causation,
-    step, place)
-"""
-
 
 async def flush(work: Work) -> None:
     """Number and store what the Work emitted. The last statement before COMMIT.
 
-    The head row is locked by a statement of its own, so that the one that reads the aggregates'
-    last numbers begins after the lock and sees every commit before it.
+    `append_events` (migration 0018) locks the head row by a statement of its own, so that the one
+    that reads the aggregates' last numbers begins after the lock and sees every commit before it.
     """
-    await work.execute("SELECT seq FROM event_head WHERE id = 0 FOR UPDATE")
     emitted = work.emitted
     steps: Counter[UUID] = Counter()
     said: dict[Actor, msgspec.Raw] = {}
@@ -85,7 +70,7 @@ async def flush(work: Work) -> None:
                 e.correlation, e.causation, steps[e.aggregate_id],
             )
         )  # fmt: skip
-    written = await work.execute(_APPEND, rows, work.now_ms)
+    written = await work.value("SELECT append_events($1::new_event[], $2)", rows, work.now_ms)
     if written != len(emitted):
         raise RuntimeError(f"events: {len(emitted)} to write, {written} written")
 

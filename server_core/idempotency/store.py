@@ -86,15 +86,24 @@ async def take_over(work: Work, scope: str, key: str) -> int:
     )
 
 
-async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
-    """Store answers; a key that was forgotten and used for another request since is left alone."""
-    rows = [(one.scope, one.key, one.verb, one.body, value) for one, value in answers]
-    await work.execute(
+def answering(place: str) -> str:
+    """The statement that stores `answer_rows`, at parameter `place`, also as a part of another one.
+
+    A key that was forgotten and used for another request since is left alone.
+    """
+    return (
         "UPDATE idempotency i SET state = 'done', answer = u.answer"
-        " FROM unnest($1::key_answer[]) u"
-        " WHERE i.scope = u.scope AND i.key = u.key AND i.verb = u.verb AND i.body = u.body",
-        rows,
+        f" FROM unnest({place}::key_answer[]) u"
+        " WHERE i.scope = u.scope AND i.key = u.key AND i.verb = u.verb AND i.body = u.body"
     )
+
+
+def answer_rows(answers: Sequence[tuple[Claim, Any]]) -> list[tuple[object, ...]]:
+    return [(one.scope, one.key, one.verb, one.body, value) for one, value in answers]
+
+
+async def answer(work: Work, answers: Sequence[tuple[Claim, Any]]) -> None:
+    await work.execute(answering("$1"), answer_rows(answers))
 
 
 async def release(work: Work, claims: Sequence[Claim]) -> None:

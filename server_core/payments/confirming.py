@@ -191,13 +191,10 @@ class _Confirming:
 
     async def _write(self) -> None:
         touched = {attempt.intent for attempt in self._attempts}
-        if touched:
+        if touched or self._kept:
             made = [self._intents[key] for key in sorted(touched & self._made)]
-            if made:
-                await store.insert(self._work, made)
             known = [self._intents[key] for key in sorted(touched - self._made)]
-            await store.save_tried(self._work, known, self._attempts)
-        await idempotency.answer(self._work, self._kept)
+            await store.save_confirmed(self._work, made, known, self._attempts, self._kept)
         await idempotency.release(self._work, self.released)
 
     async def _opened(

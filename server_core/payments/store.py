@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 from server_core.db import columns as col
 from server_core.db.work import Reader, Row, Work
 from server_core.idempotency.model import Claim
+from server_core.idempotency.store import answer_rows, answering
 from server_core.payments.model import (
     Attempt,
     Intent,
@@ -203,6 +204,25 @@ async def of_party(reader: Reader, party: UUID, *, before: UUID | None, limit: i
 async def save(work: Work, intents: Sequence[Intent]) -> None:
     """Store what may change of an intent."""
     await work.execute(_SAVE, [_changes(one) for one in intents])
+
+
+async def save_confirmed(
+    work: Work,
+    made: Sequence[Intent],
+    known: Sequence[Intent],
+    attempts: Sequence[Attempt],
+    answers: Sequence[tuple[Claim, Any]],
+) -> None:
+    """All that a batch of confirms writes of payments and keys, by one statement."""
+    await work.execute(
+        f"WITH made AS (INSERT INTO intent ({_INTENT}) SELECT {_INTENT}"
+        f" FROM unnest($2::new_intent[])), tried AS (INSERT INTO attempt ({_ATTEMPT})"
+        f" SELECT {_ATTEMPT} FROM unnest($3::new_attempt[])), answered AS ({answering('$4')}) {_SAVE}",
+        [_changes(one) for one in known],
+        [_intent_values(one) for one in made],
+        [_attempt_values(one) for one in attempts],
+        answer_rows(answers),
+    )
 
 
 async def save_tried(work: Work, intents: Sequence[Intent], attempts: Sequence[Attempt]) -> None:

@@ -11,8 +11,6 @@ PROFILE: Final = "ussd"
 
 PIN_DIGITS: Final = 6
 CODE_DIGITS: Final = 7
-CHALLENGE_DIGITS: Final = 6
-ANSWER_DIGITS: Final = 8
 
 
 class Line(Struct, frozen=True, kw_only=True):

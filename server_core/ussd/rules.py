@@ -1,22 +1,18 @@
-"""How a USSD text is read, how a terminal is named, and the digits that it checks offline. Pure."""
+"""How a USSD text is read, how a terminal is named. Pure."""
 
-import hashlib
-import hmac
 import re
 from itertools import pairwise
 from typing import Final
 
+from offline.ussd import CHALLENGE_DIGITS
 from server_core.errors import DomainError, invalid
 from server_core.ussd.model import (
-    ANSWER_DIGITS,
-    CHALLENGE_DIGITS,
     CODE_DIGITS,
     PIN_DIGITS,
     Missing,
     Typed,
 )
 
-DAY_S: Final = 86_400
 MAX_TEXT: Final = 200
 _MSISDN: Final = re.compile(r"\+?([1-9][0-9]{7,14})", re.ASCII)
 _RUPEES: Final = re.compile(r"([1-9][0-9]{0,6})(?:\.([0-9]{2}))?", re.ASCII)
@@ -75,25 +71,6 @@ def code_of(number: int) -> str:
 
 def is_code(text: str) -> bool:
     return _digits(text, CODE_DIGITS) and _luhn(text) % 10 == 0
-
-
-def day_of(challenge: str, today: int) -> int | None:
-    """The day that a challenge was made on: its first digit is that day's last.
-
-    Yesterday, today or tomorrow by the server's clock; None says that the terminal's is wrong.
-    """
-    near = (today, today - 1, today + 1)
-    return next((day for day in near if day % 10 == int(challenge[0])), None)
-
-
-def answer(key: bytes, terminal: bytes, challenge: str, amount: int, day: int) -> str:
-    """The digits that tell the terminal that we have the money: HMAC-SHA256 of fixed-width fields.
-
-    `OV1U`, terminal (4 B), challenge (6 ASCII digits), amount (8 B), day (4 B), big-endian.
-    """
-    said = b"OV1U" + terminal + challenge.encode() + amount.to_bytes(8) + day.to_bytes(4)
-    tag = hmac.digest(key, said, hashlib.sha256)
-    return f"{int.from_bytes(tag[:8]) % 10**ANSWER_DIGITS:0{ANSWER_DIGITS}}"
 
 
 def _parts(text: str) -> list[str]:

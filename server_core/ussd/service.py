@@ -9,6 +9,7 @@ from nacl.exceptions import InvalidkeyError
 
 from devices.entropy import Entropy
 from devices.keystore.fields import FieldKeys
+from offline import ussd as offline
 from offline.signing import algorithm_of, sync_request_message, verify_signature
 from server_core.actor import Actor, Role
 from server_core.db.work import Database, Emitted, Work
@@ -39,8 +40,6 @@ from server_core.ussd.model import (
 )
 
 CURRENCY = "INR"
-ASKED_KEYS = b"OV1U"
-"""What a terminal signs in the place of a sync's body when it asks for keys."""
 KEY_DAYS = 4
 """For how many days ahead a terminal is given keys: as long as a voucher may wait for its sync."""
 
@@ -97,12 +96,12 @@ async def keys_for(
     """
     await trust.use_nonce(work, trusted, asked.server_nonce)
     terminal = await terminals.get(work, asked.terminal)
-    message = sync_request_message(asked.terminal, asked.server_nonce, ASKED_KEYS)
+    message = sync_request_message(asked.terminal, asked.server_nonce, offline.ASKED_KEYS)
     if not verify_signature(algorithm_of(terminal.key), terminal.key, message, asked.sig):
         raise denied("ussd.signature", "this request is not signed by its terminal", field="sig")
     if terminal.state is not TerminalState.ACTIVE:
         raise denied("ussd.not_active", f"this terminal is {terminal.state}")
-    today = work.now_ms // 1000 // rules.DAY_S
+    today = work.now_ms // 1000 // offline.DAY_S
     return TerminalKeys(
         code=await code_for(work, entropy, terminal.id),
         keys={day: key_of(fields, terminal.id, day) for day in range(today - 1, today + KEY_DAYS)},
@@ -256,7 +255,7 @@ async def _pay(
     shop: Terminal,
     typed: Typed,
 ) -> Said:
-    day = rules.day_of(typed.challenge, db.clock.now_ms() // 1000 // rules.DAY_S)
+    day = offline.day_of(typed.challenge, db.clock.now_ms() // 1000 // offline.DAY_S)
     if day is None:
         raise conflict("ussd.challenge_old", "these digits are not of today: ask for new ones")
 
@@ -297,7 +296,9 @@ async def _pay(
         raise
     if paid.value.state is not State.SUCCEEDED:
         raise AssertionError("a payment from a wallet is paid or refused")
-    digits = rules.answer(key_of(fields, shop.id, day), shop.id, typed.challenge, typed.amount, day)
+    digits = offline.answer(
+        key_of(fields, shop.id, day), shop.id, typed.challenge, typed.amount, day
+    )
     return Said(
         text=f"PAID Rs {_rupees(typed.amount)}. Give the shop {digits[:4]} {digits[4:]}", ends=True
     )

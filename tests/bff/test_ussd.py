@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from bff.routes.edge import b64, unb64
-from offline import signing
+from offline import signing, ussd
 from server_core.errors import DomainError
 from server_core.terminals import service as terminals
 from server_core.ussd import rules, service
@@ -44,11 +44,11 @@ class Phone:
 
     @property
     def today(self) -> int:
-        return self.door.core.clock.now_ms() // 1000 // rules.DAY_S
+        return self.door.core.clock.now_ms() // 1000 // ussd.DAY_S
 
     def expected(self, challenge: str, amount: int) -> str:
         """What the terminal works out by itself."""
-        digits = rules.answer(
+        digits = ussd.answer(
             self.keys[self.today], self.shop.terminal.id, challenge, amount, self.today
         )
         return f"{digits[:4]} {digits[4:]}"
@@ -59,7 +59,7 @@ class Phone:
 
 async def ask_keys(door: Door, shop: Shop, **changes: str) -> httpx.Response:
     nonce = door.core.trust.new_nonce(door.core.clock.now_ms(), ENTROPY)
-    message = signing.sync_request_message(shop.terminal.id, nonce, service.ASKED_KEYS)
+    message = signing.sync_request_message(shop.terminal.id, nonce, ussd.ASKED_KEYS)
     body = {
         "terminal": shop.terminal.id, "server_nonce": nonce, "sig": shop.key.sign(message).signature,
     }  # fmt: skip

@@ -1,21 +1,22 @@
 """A terminal or a payer in a process of its own that works until it is killed, and says what it has shown."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from nacl.signing import SigningKey
 
 from edge_agent.accepting import accept
 from edge_agent.asking import ask
-from edge_agent.store.terminal_rows import ShopLimits
 from offline.codec import voucher_bytes
 from offline.model import NO_PREV, Voucher
 from offline.signing import voucher_hash, voucher_message
 from offline.wire import SignedVoucher
 from tests.edge_agent.world import NOW_S, World, give, sign
+from tests.offline import kit
 
 MANY = 10**12
-LIMITS = ShopLimits(floor_limit=MANY, allowance_limit=MANY)
+RISK = replace(kit.RISK, hard_sum=MANY, allowance_sum=MANY)
 
 
 def say(word: str, what: str) -> None:
@@ -27,7 +28,7 @@ def shop(folder: Path, seed: int) -> None:
     world = World(folder)
     world.entropy = type(world.entropy)(f"shop {seed}")
     world.issuer.entropy = type(world.entropy)(f"issuer {seed}")
-    terminal = world.terminal(limits=LIMITS)
+    terminal = world.terminal(risk=RISK)
     key = SigningKey(seed.to_bytes(32, "big"))
     allowance = world.issuer.allowance(bytes(key.verify_key), max_count=65_535)
     counter, cum, prev = 0, 0, NO_PREV
@@ -65,7 +66,7 @@ def payer(folder: Path, seed: int) -> None:
             device.store,
             world.issuer.allowance(device.keys.public_key(), cap_total=200_000, max_count=65_535),
         )
-    terminal = world.terminal(f"shop{seed}", terminal=seed.to_bytes(4, "big"), limits=LIMITS)
+    terminal = world.terminal(f"shop{seed}", terminal=seed.to_bytes(4, "big"), risk=RISK)
     device.recover()
     say("ready", "")
     for _ in range(10_000):

@@ -1,5 +1,7 @@
 """A scan at the terminal: paid once, and every refusal leaves the file as it was."""
 
+from dataclasses import replace
+
 import base45
 import cbor2
 import pytest
@@ -8,7 +10,6 @@ from edge_agent.accepting import accept
 from edge_agent.asking import ask
 from edge_agent.chain import broken_at
 from edge_agent.errors import AgentError, VerdictError
-from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.terminal import Terminal
 from edge_agent.voiding import void
 from offline.codec import voucher_bytes
@@ -19,6 +20,7 @@ from offline.signing import voucher_message
 from offline.verdicts import Verdict
 from offline.wire import SignedVoucher
 from tests.edge_agent.world import BOOT, NOW_S, World, content, refused_unchanged, rows, sign
+from tests.offline import kit
 
 
 def test_a_sale_with_no_network_on_either_side(world: World):
@@ -176,7 +178,7 @@ def test_a_clone_of_the_payer_is_caught_at_the_terminal_that_sees_both(world: Wo
 
 
 def test_the_exposure_to_one_payer_is_bounded(world: World):
-    terminal = world.terminal(limits=ShopLimits(allowance_limit=1_000))
+    terminal = world.terminal(risk=replace(kit.RISK, allowance_sum=1_000))
     payer = world.payer()
     assert accept(terminal, payer.pay(ask(terminal, 800).text).to_text()).paid
     over = payer.pay(ask(terminal, 201).text)

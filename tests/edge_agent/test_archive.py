@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from offline.verdicts import Verdict
 from tests.edge_agent.server_http import RunningServer
 from tests.edge_agent.server_side import KnownTerminal
 from tests.edge_agent.world import DAY_S, World, beaconed
+from tests.offline import kit
 
 DAYS = 30
 
@@ -154,8 +156,7 @@ async def test_a_clock_that_leapt_moves_nothing(world: World, terminal: Terminal
 
 
 async def test_segments_are_bounded_and_each_names_the_one_before(world: World, terminal: Terminal):
-    with terminal.store.db.write() as c:
-        c.execute("UPDATE shop_limit SET floor_limit = 1000000000")
+    terminal.trust(world.issuer.bundle(replace(kit.RISK, hard_sum=1_000_000_000)))
     closed(terminal, 2_150)
     await synced(terminal)
     later(world, terminal, DAYS + 1)
@@ -268,7 +269,7 @@ def test_what_is_no_segment_is_refused(data: bytes):
 
 # A scan of these is of one row, or of what is open or unsettled: the floor limit bounds it.
 _SMALL = re.compile(
-    r"SCAN (self|trust|shop_limit|sync_state|redeemed USING (COVERING )?INDEX redeemed_unsettled"
+    r"SCAN (self|trust|shop|sync_state|redeemed USING (COVERING )?INDEX redeemed_unsettled"
     r"|open_request USING (COVERING )?INDEX open_request_open|CONSTANT ROW)"
 )
 

@@ -1,14 +1,16 @@
 """Before a sale: limits, clocks, and requests that end."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge_agent.accepting import accept
 from edge_agent.asking import ask, cancel
 from edge_agent.errors import AgentError, VerdictError
-from edge_agent.store.terminal_rows import ShopLimits
 from offline.journal import Close
 from offline.verdicts import Verdict
 from tests.edge_agent.world import BOOT, NOW_S, World, content, refused_unchanged, rows
+from tests.offline import kit
 
 
 def test_a_request_expires_on_the_monotonic_clock_and_is_then_closed_and_journalled(world: World):
@@ -60,7 +62,7 @@ def test_a_cancelled_request_and_one_paid_online_take_no_voucher(world: World):
 
 
 def test_the_limits_refuse_a_request_and_never_a_voucher(world: World):
-    terminal = world.terminal(limits=ShopLimits(floor_limit=60_000))
+    terminal = world.terminal(risk=replace(kit.RISK, soft_sum=50_000, hard_sum=60_000))
     payer = world.payer()
     first = payer.pay(ask(terminal, 40_000).text)
     assert accept(terminal, first.to_text()).paid

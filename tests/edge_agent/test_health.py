@@ -9,9 +9,10 @@ import pytest
 
 from edge_agent.clock_floor import FloorMark
 from edge_agent.health import Level, Standing, findings, span
-from edge_agent.store.terminal_rows import ShopLimits, SyncState, Totals
+from edge_agent.store.terminal_rows import SyncState, Totals
 from tests.edge_agent.service import Service
 from tests.edge_agent.shell import Shell
+from tests.offline import kit
 
 NOW_S = 1_800_000_000
 DAY_S = 86_400
@@ -22,7 +23,7 @@ STATE = SyncState(
 )  # fmt: skip
 WELL = Standing(
     state=STATE, totals=Totals(unsettled=100, unsettled_count=1, open_amount=0, open_count=0),
-    limits=ShopLimits(), now_s=NOW_S, ahead_s=2.0, certificate_until_s=NOW_S + 400 * DAY_S,
+    ccy="INR", risk=kit.RISK, now_s=NOW_S, ahead_s=2.0, certificate_until_s=NOW_S + 400 * DAY_S,
     oldest_unacked_s=NOW_S - 600,
 )  # fmt: skip
 
@@ -48,10 +49,11 @@ def full(amount: int) -> Totals:
         ("clock", Level.BAD, {"ahead_s": -301}),
         ("sync", Level.BAD, {"state": replace(STATE, last_sync_s=None)}),
         ("sync", Level.BAD, {"state": replace(STATE, last_sync_s=NOW_S - 3 * DAY_S - 1)}),
-        ("sync", Level.LOOK, {"state": replace(STATE, last_sync_s=NOW_S - 3 * DAY_S + 60)}),
+        ("sync", Level.LOOK, {"state": replace(STATE, last_sync_s=NOW_S - 2 * DAY_S - 1)}),
         ("queue", Level.LOOK, {"oldest_unacked_s": NOW_S - DAY_S - 1}),
         ("limit", Level.BAD, {"totals": full(1_000_000)}),
         ("limit", Level.LOOK, {"totals": full(800_001)}),
+        ("limit", Level.BAD, {"risk": None}),
         ("certificate", Level.BAD, {"certificate_until_s": NOW_S - 1}),
         ("certificate", Level.LOOK, {"certificate_until_s": NOW_S + DAY_S}),
     ],

@@ -36,13 +36,13 @@ def setup(shell: Shell, *words: str, code: int = 0) -> dict:
 
 
 def test_it_pairs_and_writes_settings_and_unit(shell: Shell):
-    said = setup(shell, given(shell), "--server", shell.server.url, "--floor-limit", "300")
+    said = setup(shell, given(shell), "--server", shell.server.url)
     assert (said["code"], said["name"], said["synced"]) == ("edge.set_up", "Ravi Tea", True)
     assert "systemctl enable --now hundi-edge.service" in said["detail"]
     unit = Path(said["unit"]).read_text()
     assert f"--home {shell.folder}/terminal\n" in unit
     assert Path(said["config"]).read_text().count("sync_every_s = 60\n") == 1
-    assert shell.terminal("status")["floor_limit"] == "30000"
+    assert shell.terminal("status")["floor_limit"] == "1000000"
     assert shell.terminal("ask", "1")["ok"]
 
 

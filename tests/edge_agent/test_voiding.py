@@ -1,11 +1,12 @@
 """What may be given back, and what never."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge_agent.accepting import accept
 from edge_agent.asking import ask, cancel
 from edge_agent.errors import AgentError, VerdictError
-from edge_agent.store.terminal_rows import ShopLimits
 from edge_agent.voiding import void
 from offline.journal import VoidRow
 from offline.model import VoidReason
@@ -13,6 +14,7 @@ from offline.payer import check_void, decode_void
 from offline.verdicts import Verdict
 from offline.wire import SignedVoucher
 from tests.edge_agent.world import World, content, rows
+from tests.offline import kit
 
 
 def test_a_refused_voucher_may_be_voided_once_and_is_never_paid_after(world: World):
@@ -68,7 +70,7 @@ def test_nothing_foreign_or_damaged_can_be_voided(world: World):
 
 
 def test_an_accepted_sale_is_given_back_only_by_will_within_limits_and_while_unacked(world: World):
-    terminal, payer = world.terminal(limits=ShopLimits(void_limit=1_000)), world.payer()
+    terminal, payer = world.terminal(risk=replace(kit.RISK, void_each=1_000)), world.payer()
     small = payer.pay(ask(terminal, 900).text)
     accept(terminal, small.to_text())
     with pytest.raises(AgentError, match="--return"):

@@ -15,12 +15,12 @@ from edge_agent.payer import Payer
 from edge_agent.store import schema
 from edge_agent.store.database import Database
 from edge_agent.store.payer_store import PayerSelf, PayerStore
-from edge_agent.store.terminal_rows import ShopLimits, TerminalSelf
+from edge_agent.store.terminal_rows import TerminalSelf
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.terminal import Terminal
 from offline.codec import allowance_bytes, bundle_bytes, certificate_bytes
 from offline.journal import Row, read_row
-from offline.model import Algorithm, Allowance, Bundle, BundleEntry, Certificate, Policy
+from offline.model import Algorithm, Allowance, Bundle, BundleEntry, Certificate, Policy, Risk
 from offline.signing import allowance_message, bundle_message, certificate_message, sha256
 from offline.verdicts import Verdict
 from offline.wire import SignedAllowance, SignedBundle
@@ -50,7 +50,7 @@ class Issuer:
     def root_key(self) -> bytes:
         return bytes(self.root.verify_key)
 
-    def bundle(self) -> SignedBundle:
+    def bundle(self, risk: Risk = kit.RISK) -> SignedBundle:
         body = Bundle(
             version=self.version,
             root_kid=self.root_kid,
@@ -65,9 +65,7 @@ class Issuer:
                 ),
             ),
             policies=(
-                Policy(
-                    ccy="INR", cap_each=50_000, cap_total=200_000, life_s=10 * DAY_S, risk=kit.RISK
-                ),
+                Policy(ccy="INR", cap_each=50_000, cap_total=200_000, life_s=10 * DAY_S, risk=risk),
             ),
         )
         raw = bundle_bytes(body)
@@ -134,7 +132,7 @@ class World:
         *,
         terminal: bytes = b"T001",
         payee: bytes = b"PAYEE001",
-        limits: ShopLimits | None = None,
+        risk: Risk = kit.RISK,
         synced: bool = True,
         fresh: bool = True,
         boot: str = BOOT,
@@ -146,7 +144,7 @@ class World:
             cert, sig_cert = self.issuer.certificate(
                 keys.public_key(), terminal, payee, "Asha Stores"
             )
-            bundle = self.issuer.bundle()
+            bundle = self.issuer.bundle(risk)
             store.found(
                 TerminalSelf(
                     terminal=terminal,
@@ -162,7 +160,7 @@ class World:
                 bundle.to_bytes(),
                 bundle.bundle.version,
                 self.entropy.bytes(8),
-                limits or ShopLimits(),
+                "INR",
             )
         opened = (Terminal.start if fresh else Terminal.resume)(
             store, keys, self.clock, self.entropy, boot

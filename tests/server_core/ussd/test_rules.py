@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offline import ussd
 from server_core.errors import DomainError
 from server_core.ussd import rules
 from server_core.ussd.model import Missing
@@ -69,8 +70,8 @@ def test_one_wrong_digit_of_a_code_is_seen(number: int, place: int, by: int) -> 
 
 @given(st.integers(1, 100_000), st.integers(-1, 1))
 def test_a_challenge_names_its_day(today: int, off: int) -> None:
-    assert rules.day_of(f"{(today + off) % 10}12345", today) == today + off
-    assert rules.day_of(f"{(today + 5) % 10}12345", today) is None
+    assert ussd.day_of(f"{(today + off) % 10}12345", today) == today + off
+    assert ussd.day_of(f"{(today + 5) % 10}12345", today) is None
 
 
 def test_every_field_changes_the_answer() -> None:
@@ -78,10 +79,10 @@ def test_every_field_changes_the_answer() -> None:
     others = [(b"\1" * 32, bytes(4), "912345", 12_000, 20_000), (bytes(32), b"\1" * 4, "912345", 12_000, 20_000),
               (bytes(32), bytes(4), "912346", 12_000, 20_000), (bytes(32), bytes(4), "912345", 12_001, 20_000),
               (bytes(32), bytes(4), "912345", 12_000, 20_001)]  # fmt: skip
-    answers = {rules.answer(*one) for one in (base, *others)}
+    answers = {ussd.answer(*one) for one in (base, *others)}
     assert len(answers) == 6
     assert all(len(one) == 8 and one.isdigit() for one in answers)
-    assert rules.answer(*base) == "92323654"
+    assert ussd.answer(*base) == "92323654"
 
 
 @pytest.mark.parametrize(
