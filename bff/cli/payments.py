@@ -8,9 +8,10 @@ from bff.cli.payment_facts import Facts, gather
 from bff.cli.waiting import waits
 from server_core.app import open_core
 from server_core.ids import parse, public
-from server_core.payments import conflicts, standing
+from server_core.payments import standing
 from server_core.payments.model import Decision
 from server_core.rails.doors import txn_id
+from server_core.refunds import conflicts
 from server_core.settings import Settings
 
 _SAID = {

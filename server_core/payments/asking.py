@@ -22,14 +22,22 @@ MAX_ASKED = 100
 """How often an attempt that has ended is asked about before we let it rest."""
 
 
-async def ask(db: Database, rails: Rails, attempt: UUID) -> Intent:
-    """Ask what became of an attempt and land it; of one that has ended, whether that is still so."""
+async def ask(db: Database, rails: Rails, attempt: UUID, *, first: bool = False) -> Intent:
+    """Ask what became of an attempt and land it; of one that has ended, whether that is still so.
+
+    `first`: a capture that nobody has sent yet. Later ones are sent again to be asked about, and
+    that such a one did not leave says nothing of the first.
+    """
     known, intent = await _read(db, attempt)
     if known.state not in OPEN:
-        await _recheck(db, rails, known)
+        if known.operation is Operation.PAY:
+            await _recheck(db, rails, known)
         return await landing.land(db, rails, attempt, _UNKNOWN)
     began = db.tracing.now()
     answer = await _heard(db, rails, known, intent)
+    again = known.operation is Operation.CAPTURE and not (first and known.asked == 0)
+    if again and answer.outcome is Outcome.NOT_SENT:
+        answer = replace(answer, outcome=Outcome.UNKNOWN)
     tracing.called(db.tracing, intent.id, known.rail, "ask", began, answer)
     return await landing.land(db, rails, attempt, answer)
 
@@ -129,7 +137,10 @@ async def _recheck(db: Database, rails: Rails, attempt: Attempt) -> Intent:
                 work, _stray(intent, now, one)
             ):
                 counting.doubted(work, "stray")
-        await store.save_attempt(work, _rested(work, rails, intent, now, debits))
+        rested = _rested(work, rails, intent, now, debits)
+        if now.next_check_at != attempt.next_check_at:  # called back while its rail was asked
+            rested = replace(rested, next_check_at=now.next_check_at)
+        await store.save_attempt(work, rested)
         return intent
 
     return await db.transact(do)

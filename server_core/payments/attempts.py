@@ -77,13 +77,15 @@ LANDS: Final[dict[Operation, dict[RailOutcome, AttemptState]]] = {
         RailOutcome.NOT_FOUND: AttemptState.NOT_SENT,
     },
     Operation.VOID: {
+        RailOutcome.SUCCEEDED: AttemptState.SUCCEEDED,
         RailOutcome.REVERSED: AttemptState.SUCCEEDED,
         RailOutcome.DECLINED: AttemptState.SUCCEEDED,
         RailOutcome.NOT_FOUND: AttemptState.SUCCEEDED,
     },
 }
 """What a rail's answer makes of an attempt. What is not listed leaves it unknown. A void is done when
-nothing is set aside any more, whoever let it go."""
+nothing is set aside any more, whoever let it go, or when a part was captured: then its rail lets the
+rest go by itself."""
 
 
 def one_instrument(method: Method, **said: str | None) -> str | None:
@@ -311,11 +313,11 @@ def compensation(intent: Intent, attempt: Attempt, payee: Party, now_ms: int) ->
     )
 
 
-_DAY_MS: Final = 24 * 60 * 60 * 1000
+DAY_MS: Final = 24 * 60 * 60 * 1000
 _WATCHED: Final = {
     AttemptState.NOT_SENT: rail_rules.FIRST_CHECK_MS,
-    AttemptState.DECLINED: _DAY_MS,
-    AttemptState.REVERSED: _DAY_MS,
+    AttemptState.DECLINED: DAY_MS,
+    AttemptState.REVERSED: DAY_MS,
 }
 
 

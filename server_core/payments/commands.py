@@ -7,6 +7,8 @@ so. A refusal is raised; one that is told again is a `Repeated`.
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from server_core.db.work import Database, Work
 from server_core.errors import DomainError, denied
 from server_core.idempotency import rules as keys
@@ -110,7 +112,7 @@ async def dry_run(db: Database, rails: Rails, command: Confirm) -> Intent:
     """
 
     async def do(work: Work) -> Intent:
-        [outcome] = await confirm_many(work, [command], rails=rails)
+        [outcome] = await confirm_many(work, [command], rails=replace(rails, probes=False))
         raise _RolledBack(outcome)
 
     try:
@@ -141,7 +143,7 @@ async def capture(db: Database, rails: Rails, command: Capture) -> Answer[Intent
     while True:
         outcome = await db.transact(lambda work: capturing.capture(work, command, claim))
         if isinstance(outcome, Attempt):
-            return Answer(value=await asking.ask(db, rails, outcome.id))
+            return Answer(value=await asking.ask(db, rails, outcome.id, first=True))
         if not isinstance(outcome, Busy):
             return _told(outcome)
         if outcome.attempt is not None:
@@ -158,6 +160,13 @@ async def cancel(db: Database, rails: Rails, command: Cancel) -> Answer[Intent]:
     aside is given back, by the payee alone.
     """
     claim = None if command.key is None else answers.claim_of(command)
+    if claim is not None:
+        async with db.reader() as reader:
+            used = await idempotency.look(reader, claim)
+        if isinstance(used, Mismatch):
+            raise keys.mismatch()
+        if isinstance(used, Replay):
+            return _told(answers.replayed(used.answer))
     await _call_back(db, rails, command)
     return await _once(db, claim, lambda work: _canceled(work, command))
 
@@ -191,6 +200,7 @@ async def _once(
 async def _call_back(db: Database, rails: Rails, command: Cancel) -> None:
     async with db.reader() as reader:
         intent = rules.visible(await store.get(reader, command.intent), command.actor)
+        rules.check_acts(command.actor)
         if intent.state is not State.REQUIRES_ACTION or not rules.is_party(intent, command.actor):
             return
         waiting_ = await store.numbered(reader, intent.id, intent.attempts)

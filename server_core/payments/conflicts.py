@@ -30,8 +30,7 @@ async def decide(work: Work, actor: Actor, intent_id: UUID, decision: Decision) 
     payments.payee_short when the payee does not hold enough. A rail that changes its mind later is
     heard: what it took of a payment that was taken back is a stray, and goes back to the payer.
     """
-    if actor.role is not Role.OPERATOR:
-        raise denied("payments.operators_only", "only an operator decides how a conflict ends")
+    check_decides(actor)
     intent = (await store.lock(work, [intent_id])).get(intent_id)
     if intent is None:
         raise rules.unknown_intent()
@@ -46,15 +45,23 @@ async def decide(work: Work, actor: Actor, intent_id: UUID, decision: Decision) 
     now = work.now_ms
     if decision is Decision.TAKEN_BACK:
         done = rules.moved(intent, _TO[decision], now, captured=0)
-        attempt = replace(attempt, state=AttemptState.REVERSED)
+        # Its rail may have had it after all: then it is a stray.
+        attempt = replace(
+            attempt, state=AttemptState.REVERSED, asked=0, next_check_at=now + attempts.DAY_MS
+        )
     else:
         done = rules.moved(intent, _TO[decision], now)
     await store.save(work, [done])
-    await store.save_attempt(work, replace(attempt, next_check_at=None))
+    await store.save_attempt(work, attempt)
     said = answers.event("payment.conflict_decided", done, actor, attempt)
     said.payload["decision"] = decision
     work.emit(said)
     return done
+
+
+def check_decides(actor: Actor) -> None:
+    if actor.role is not Role.OPERATOR:
+        raise denied("payments.operators_only", "only an operator decides how a conflict ends")
 
 
 async def _move(work: Work, intent: Intent, attempt: Attempt, decision: Decision) -> None:

@@ -101,7 +101,7 @@ async def _land(
     claim = answers.claim_of_attempt(attempt)
     if attempt.state not in OPEN:
         await _doubt(work, attempt, answer)
-        if claim is not None and isinstance(await idempotency.look(work, claim), Running):
+        if claim is not None and await _waits_still(work, claim, intent, attempt):
             await _answered(work, claim, intent, attempt)  # taken over after its end
         return Landed(intent=intent, attempt=attempt)
     attempt = replace(
@@ -124,6 +124,13 @@ async def _land(
         await _answered(work, claim, intent, attempt)
     tracing.landed(work, attempt, began)
     return Landed(intent=intent, attempt=attempt)
+
+
+async def _waits_still(work: Work, claim: Claim, intent: Intent, attempt: Attempt) -> bool:
+    """Whether the key waits for this very attempt: over the next rail it waits for that one."""
+    if not isinstance(await idempotency.look(work, claim), Running):
+        return False
+    return await store.attempt_of(work, claim, intent.id) == attempt.id
 
 
 async def _doubt(work: Work, attempt: Attempt, answer: RailAnswer) -> None:
@@ -217,7 +224,8 @@ async def _ended(
 
 
 def _watched(attempt: Attempt, rails: Rails) -> Attempt:
-    return replace(attempt, next_check_at=attempts.watched_at(attempt, rails.pace))
+    """Looked at once more; how often it was asked about while it was open counts no more."""
+    return replace(attempt, asked=0, next_check_at=attempts.watched_at(attempt, rails.pace))
 
 
 async def _paid(work: Work, intent: Intent, attempt: Attempt) -> tuple[Intent, str]:

@@ -118,15 +118,19 @@ def confirm_of(command: Pay, intent: UUID) -> Confirm:
     )
 
 
+_TAKEN: Final = frozenset({State.SUCCEEDED, State.CONFLICTED, State.REQUIRES_CAPTURE})
+"""Paid, by somebody whose app we do not know perhaps: nobody else's to read."""
+
+
 def visible(intent: Intent | None, actor: Actor) -> Intent:
-    """The intent if the actor may know of it: payee, payer, or whoever was shown it while it had no payer.
+    """The intent if the actor may know of it: payee, payer, or whoever is shown it while it waits for one.
 
     A foreign id answers as if it did not exist.
     """
     if intent is None:
         raise unknown_intent()
     mine = actor.party in {intent.payer, intent.payee} and actor.party is not None
-    asked = intent.payer is None and actor.role in PAYERS
+    asked = intent.payer is None and intent.state not in _TAKEN and actor.role in PAYERS
     if not (mine or asked or actor.role in {Role.OPERATOR, Role.SYSTEM}):
         raise unknown_intent()
     return intent

@@ -318,20 +318,22 @@ async def attempts_by_id(reader: Reader, ids: Iterable[UUID]) -> dict[UUID, Atte
     return {row["id"]: _attempt(row) for row in found}
 
 
-async def take_due(work: Work, limit: int, until: int) -> list[tuple[UUID, UUID]]:
-    """Attempts whose rail is to be asked now, each with its intent, taken until then.
+async def take_due(work: Work, limit: int, until: int) -> list[tuple[UUID, UUID, str]]:
+    """Attempts whose rail is to be asked now, the longest due first, taken until then.
 
-    A rail's patience is counted.
+    Each with its intent and its rail, whose patience is counted.
     """
     found = await work.rows(
-        "UPDATE attempt SET next_check_at = $3 WHERE id IN (SELECT id FROM attempt"
-        " WHERE next_check_at <= $1 ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
-        " RETURNING id, intent",
+        "WITH due AS (SELECT id, next_check_at FROM attempt WHERE next_check_at <= $1"
+        "  ORDER BY next_check_at LIMIT $2 FOR UPDATE SKIP LOCKED),"
+        " taken AS (UPDATE attempt a SET next_check_at = $3 FROM due WHERE a.id = due.id"
+        "  RETURNING a.id, a.intent, a.rail, due.next_check_at AS due_at)"
+        " SELECT id, intent, rail FROM taken ORDER BY due_at, id",
         work.now_ms,
         limit,
         until,
     )
-    return [(row["id"], row["intent"]) for row in found]
+    return [(row["id"], row["intent"], row["rail"]) for row in found]
 
 
 async def is_busy(reader: Reader, intent: UUID) -> bool:

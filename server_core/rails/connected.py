@@ -15,6 +15,8 @@ from server_core.rails.router import Ask, Decision, Reason
 from server_core.rails.traits import carrier_of, method_of
 
 _ON_US: Final = "book"
+_SHOWN: Final = frozenset({"upi_link"})
+"""Methods whose payer's own app pays: their rail is not called to pay."""
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -30,7 +32,8 @@ class Choice(Struct, frozen=True, kw_only=True):
 class Rails(Struct, frozen=True, kw_only=True):
     """The rails by name: `upi`, and `upi.2` for a second connection that carries the same method.
 
-    `pace` below 1 asks a sandbox sooner than a real switch allows.
+    `pace` below 1 asks a sandbox sooner than a real switch allows. Without `probes` a choice takes
+    nobody's place: what is chosen is not called.
     """
 
     by_name: Mapping[str, Rail]
@@ -38,6 +41,7 @@ class Rails(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
+    probes: bool = True
 
     def choose(self, ask: Ask) -> Choice:
         """Where a payment goes now; never raises: that there is no way is a decision too."""
@@ -49,7 +53,8 @@ class Rails(Struct, frozen=True, kw_only=True):
         readings = self.health.reading(names, ask.bank, now_ms)
         draw = self.entropy.below(1000)
         decision = router.decide(ask, readings, draw)
-        if decision.reason is Reason.PROBE and decision.rail is not None:
+        calls = self.probes and ask.method not in _SHOWN
+        if calls and decision.reason is Reason.PROBE and decision.rail is not None:
             self.health.probe(decision.rail, now_ms)
         record = json.dumps(router.stored(ask, readings, draw, decision), separators=(",", ":"))
         return Choice(decision=decision, record=record)

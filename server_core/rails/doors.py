@@ -132,7 +132,7 @@ class DoorRail(HttpRail, ABC):
             path=f"{self.door}/{self.reversing}",
             about=("txn_id", key),
             body={"txn_id": key},
-            refusals=self._never_took("txn"),
+            refusals=self._never_took("txn") | self._stands(),
         )
         return await self._ask(call, lambda said: _not_standing(self._paid(said)))
 
@@ -194,6 +194,10 @@ class DoorRail(HttpRail, ABC):
     def _never_took(self, what: str) -> dict[str, Outcome]:
         prefix = f"{self.door.strip('/')}.{what}_"
         return dict.fromkeys((f"{prefix}not_found", f"{prefix}tombstoned"), Outcome.NOT_FOUND)
+
+    def _stands(self) -> dict[str, Outcome]:
+        """Of what was captured in part, nothing is reversed: it stands, and will."""
+        return {f"{self.door.strip('/')}.txn_captured": Outcome.SUCCEEDED}
 
     def _no_debit(self) -> dict[str, Outcome]:
         """A debit that the rail never took, and never will, can never be given back."""

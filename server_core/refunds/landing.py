@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+import structlog
 from msgspec.structs import replace
 
 from server_core.actor import SYSTEM
@@ -13,14 +14,16 @@ from server_core.idempotency import service as idempotency
 from server_core.idempotency.model import Claim, Replay
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Mode
+from server_core.parties import service as parties
+from server_core.payments import counting, tracing
 from server_core.payments import service as payments
-from server_core.payments import tracing
 from server_core.rails import rules as rail_rules
 from server_core.rails.connected import Rails
 from server_core.rails.model import Outcome, RailAnswer, RailRefund
 from server_core.refunds import answers, rules, store
 from server_core.refunds.model import Refund, State
 
+_log = structlog.get_logger("hundi.refunds")
 _TAKEN: Final = frozenset({Outcome.SUCCEEDED})
 _OPEN: Final = frozenset({Outcome.UNKNOWN, Outcome.AUTHORIZED, Outcome.ACTION})
 _NEVER_LEFT: Final = frozenset({Outcome.NOT_SENT, Outcome.NOT_FOUND})
@@ -51,7 +54,8 @@ async def _land(
     await idempotency.hold(work, [claim])  # keys, refunds, intents: as every refund locks them
     refund = await store.lock(work, refund_id) or known
     if refund.state is State.FAILED:
-        return await _told(work, claim, refund)
+        made = await _late(work, refund, answer, pace)
+        return made or await _told(work, claim, refund)
     if refund.state is not State.PENDING:
         return refund
     refund = replace(
@@ -76,12 +80,57 @@ async def _land(
     refund = rules.ended(refund, State.SUCCEEDED if taken else State.FAILED, work.now_ms)
     if not taken:
         await payments.refunded(work, intent, -refund.amount)
+        left = answer.outcome not in _NEVER_LEFT
+        refund = rules.watched(refund, left=left, now_ms=work.now_ms, pace=pace)
     await store.save(work, refund)
     work.emit(answers.event(answers.ending(refund), refund, SYSTEM))
     refusal = answers.failed(refund, reached=answer.outcome not in _NEVER_LEFT)
     said = answers.said(refund) if taken else keys.refusal(refusal)
     await idempotency.answer(work, [(claim, said)])
     return refund if taken else refusal
+
+
+async def _late(work: Work, refund: Refund, answer: RailAnswer, pace: float) -> Refund | None:
+    """A failed refund that its rail made all the same is booked, if its payee still holds as much.
+
+    Else it is counted and logged for an operator: the payer has money that nobody here gave.
+    """
+    heard = answer.outcome not in _OPEN | {Outcome.NOT_SENT}
+    if answer.outcome not in _TAKEN:
+        if (refund.next_check_at or 0) > work.now_ms:
+            return None  # the look that is due is still to come
+        refund = rules.rested(refund, heard=heard, now_ms=work.now_ms, pace=pace)
+        await store.save(work, refund)
+        return None
+    intent = await payments.lock(work, SYSTEM, refund.intent)
+    payee = await parties.get(work, intent.payee)
+    move = rules.late(refund, payee)
+    held = (await ledger.balances(work, [move.debit]))[move.debit] if move.debit else None
+    covered = held is not None and held.available >= refund.amount
+    counting.doubted(work, "contradicted")
+    _log.error(
+        "refunds.contradicted",
+        refund=str(refund.id),
+        correlation=str(refund.intent),
+        said=answer.outcome,
+        booked=covered and refund.amount <= intent.captured - intent.refunded,
+    )
+    if not covered or refund.amount > intent.captured - intent.refunded:
+        await store.save(work, replace(refund, next_check_at=None))
+        return None
+    [outcome] = await ledger.post(work, [move])
+    if not outcome.ok:
+        raise RuntimeError(f"refund {refund.id} cannot be booked late: {outcome.result}")
+    await payments.refunded(work, intent, refund.amount)
+    done = replace(
+        rules.ended(refund, State.SUCCEEDED, work.now_ms),
+        code=answer.code or refund.code,
+        rail_reference=answer.rail_reference or refund.rail_reference,
+    )
+    await store.save(work, done)
+    work.emit(answers.event(answers.ending(done), done, SYSTEM))
+    await idempotency.answer(work, [(answers.claim_of_refund(done), answers.said(done))])
+    return done
 
 
 async def _told(work: Work, claim: Claim, refund: Refund) -> DomainError:

@@ -13,7 +13,10 @@ MAX_NOTE: Final = 140
 
 
 class State(StrEnum):
-    """`pending` while its rail has not said; what is `failed` gave the money back to the payee."""
+    """`pending` while its rail has not said; what is `failed` gave the money back to the payee.
+
+    A rail that made it all the same, and says so later, has it succeed.
+    """
 
     PENDING = "pending"
     SUCCEEDED = "succeeded"
@@ -23,7 +26,7 @@ class State(StrEnum):
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.PENDING: frozenset({State.SUCCEEDED, State.FAILED}),
     State.SUCCEEDED: frozenset(),
-    State.FAILED: frozenset(),
+    State.FAILED: frozenset({State.SUCCEEDED}),
 }
 
 

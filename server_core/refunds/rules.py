@@ -1,5 +1,6 @@
 """What may be given back, by whom, and how the money moves. Pure."""
 
+from typing import Final
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -12,9 +13,15 @@ from server_core.ledger.model import Code, Mode, Outcome, Result, Transfer, acco
 from server_core.money import positive_minor
 from server_core.parties.model import MONEY_ACCOUNT, Party
 from server_core.payments.model import Attempt, Intent
+from server_core.payments.model import State as IntentState
 from server_core.payments.rules import check_acts
+from server_core.rails import rules as rail_rules
 from server_core.rails.model import Outcome as RailOutcome
 from server_core.refunds.model import MAX_NOTE, TRANSITIONS, Ask, Refund, State
+
+DAY_MS: Final = 24 * 60 * 60 * 1000
+MAX_ASKED: Final = 100
+"""How often a refund that has failed is asked about before we let it rest."""
 
 
 def unknown_refund() -> DomainError:
@@ -31,6 +38,10 @@ def check_ask(command: Ask, intent: Intent) -> int:
     check_acts(command.actor)
     if intent.payee != command.actor.party:
         raise denied("refunds.not_the_payee", "only who was paid gives money back")
+    if intent.state is IntentState.CONFLICTED:
+        raise conflict(
+            "refunds.conflicted", "its rail denies this payment: it is decided first what holds"
+        )
     if len(command.note) > MAX_NOTE or not command.note.isprintable():
         raise invalid(
             "refunds.note", f"note must be at most {MAX_NOTE} printable characters", field="note"
@@ -111,9 +122,16 @@ def resolution(refund: Refund, mode: Mode) -> Transfer:
     )
 
 
+def late(refund: Refund, payee: Party) -> Transfer:
+    """What a failed refund moves that its rail made all the same: from the payee, who had it again."""
+    return replace(
+        transfer(refund, payee), id=derived("refund", refund.id, "late"), mode=Mode.SINGLE
+    )
+
+
 def transfer_ids(refund: Refund) -> list[UUID]:
     """Every transfer that a refund may have made; those that it did not make do not exist."""
-    return [derived("refund", refund.id, leg) for leg in ("move", Mode.POST, Mode.VOID)]
+    return [derived("refund", refund.id, leg) for leg in ("move", Mode.POST, Mode.VOID, "late")]
 
 
 def refusal(outcome: Outcome) -> DomainError:
@@ -131,13 +149,27 @@ def refusal(outcome: Outcome) -> DomainError:
 def ended(refund: Refund, state: State, now_ms: int) -> Refund:
     if state not in TRANSITIONS[refund.state]:
         raise AssertionError(f"refund {refund.id} is {refund.state}")
-    return replace(refund, state=state, next_check_at=None, ended_at=now_ms)
+    return replace(refund, state=state, asked=0, next_check_at=None, ended_at=now_ms)
+
+
+def watched(refund: Refund, *, left: bool, now_ms: int, pace: float) -> Refund:
+    """A failed refund is looked at once more: soon when it never left, else a day later."""
+    wait = DAY_MS if left else rail_rules.FIRST_CHECK_MS
+    return replace(refund, next_check_at=now_ms + max(1, int(wait * pace)))
+
+
+def rested(refund: Refund, *, heard: bool, now_ms: int, pace: float) -> Refund:
+    """After a look at a failed one: not again, unless the rail was not heard."""
+    again = not heard and refund.asked < MAX_ASKED
+    wait = max(1, int(DAY_MS * pace)) if again else None
+    return replace(
+        refund, asked=refund.asked + 1, next_check_at=None if wait is None else now_ms + wait
+    )
 
 
 def is_denied(refund: Refund, outcome: RailOutcome) -> bool:
     """Whether a rail says the opposite of how the refund ended."""
     return (refund.state, outcome) in {
-        (State.FAILED, RailOutcome.SUCCEEDED),
         (State.SUCCEEDED, RailOutcome.DECLINED),
         (State.SUCCEEDED, RailOutcome.REVERSED),
     }

@@ -147,13 +147,22 @@ async def of_intent(
 
 
 async def hasten(work: Work, refund: UUID) -> bool:
-    """Ask about an open refund now; False when there is none such."""
+    """Ask about a refund now that is open, or has failed; False when there is none such."""
     row = await work.row(
-        "UPDATE refund SET next_check_at = $2 WHERE id = $1 AND next_check_at > $2 RETURNING id",
+        "UPDATE refund SET next_check_at = $2 WHERE id = $1 AND rail IS NOT NULL"
+        " AND state <> 'succeeded' AND coalesce(next_check_at > $2, true) RETURNING id",
         refund,
         work.now_ms,
     )
     return row is not None
+
+
+async def is_pending(reader: Reader, intent: UUID) -> bool:
+    """Whether a rail has not said yet what became of a refund of it."""
+    found: bool = await reader.value(
+        "SELECT EXISTS (SELECT FROM refund WHERE intent = $1 AND state = 'pending')", intent
+    )
+    return found
 
 
 async def due(reader: Reader, limit: int) -> list[Refund]:
@@ -170,7 +179,7 @@ async def standing(reader: Reader, limit: int) -> tuple[int, int | None]:
     """How many have no clear answer, counted up to `limit`, and when the first was made (Unix ms)."""
     row = await reader.row(
         "SELECT count(*) AS many, min(created_at) AS since FROM (SELECT created_at FROM refund"
-        " WHERE next_check_at IS NOT NULL ORDER BY next_check_at LIMIT $1) r",
+        " WHERE next_check_at IS NOT NULL AND state = 'pending' ORDER BY next_check_at LIMIT $1) r",
         limit,
     )
     return (row["many"], row["since"]) if row else (0, None)

@@ -9,7 +9,8 @@ from server_core.db.work import Database, Emitted, Reader, Work
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer
 from server_core.rails.connected import Rails
-from server_core.rails.model import Outcome, RailAnswer, RailRefund
+from server_core.rails.doors import txn_id
+from server_core.rails.model import Outcome, Rail, RailAnswer, RailRefund
 from server_core.strays import rules, store
 from server_core.strays.model import RETRY_MS, Found, State, Stray
 
@@ -42,8 +43,19 @@ async def give_back(db: Database, rails: Rails, stray: Stray) -> Stray:
                 debit=stray.debit,
             )
         )
-        gone = answer.outcome is Outcome.SUCCEEDED
+        gone = answer.outcome is Outcome.SUCCEEDED or (
+            answer.outcome is Outcome.DECLINED and await _is_gone(rail, stray)
+        )
     return await db.transact(lambda work: _landed(work, stray.id, answer, gone, rails.pace))
+
+
+async def _is_gone(rail: Rail, stray: Stray) -> bool:
+    """Whether a debit that cannot be given back was given back already, by its rail itself."""
+    debits = await rail.paid_by_link(txn_id(stray.attempt))
+    return any(
+        one.txn_id == stray.debit and one.answer.outcome in {Outcome.REVERSED, Outcome.DECLINED}
+        for one in debits or ()
+    )
 
 
 async def _landed(work: Work, stray_id: UUID, answer: RailAnswer, gone: bool, pace: float) -> Stray:

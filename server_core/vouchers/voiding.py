@@ -218,7 +218,7 @@ async def retry(work: Work, waiting: Sequence[tuple[bytes, bytes]]) -> int:
     covered = []
     for one in refunds:
         shop = one.transfer.debit
-        if shop is not None and left.get(shop, 0) >= one.settled.amount:
-            left[shop] -= one.settled.amount
+        if shop is not None and left.get(shop, 0) >= one.amount:
+            left[shop] -= one.amount
             covered.append(one)
     return await landed(work, covered, await ledger.post(work, [one.transfer for one in covered]))

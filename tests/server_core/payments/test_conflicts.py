@@ -10,10 +10,11 @@ from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.parties import service as parties
-from server_core.payments import conflicts, service
+from server_core.payments import service
 from server_core.payments.attempts import HOUSE
 from server_core.payments.model import AttemptState, Decision, State
 from server_core.rails.connected import Rails
+from server_core.refunds import conflicts
 from tests.server_core.payments.conftest import OPERATOR, World
 from tests.server_core.payments.test_rails import (
     BACK,

@@ -9,7 +9,7 @@ from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, account_id
 from server_core.rails.connected import Rails
-from server_core.rails.model import Outcome, RailAnswer, RailRefund
+from server_core.rails.model import LinkPayment, Outcome, RailAnswer, RailRefund
 from server_core.strays import jobs, service
 from server_core.strays.model import RETRY_MS, Found, State
 from tests.server_core.payments.conftest import World
@@ -28,6 +28,9 @@ class Refunds:
         self.ids.append(refund.refund)
         left = self.script
         return RailAnswer(outcome=left.pop(0) if len(left) > 1 else left[0])
+
+    async def paid_by_link(self, _reference: str) -> list[LinkPayment]:
+        return []
 
 
 def found(intent: UUID) -> Found:

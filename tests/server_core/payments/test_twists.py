@@ -1,36 +1,39 @@
-"""Review 2: sequences by which money or its story goes wrong. Each test states what should hold."""
+"""Turns of events that once went wrong: each was found by somebody who tried to break payments."""
 
 import asyncio
 from contextlib import suppress
 
+import httpx
 import pytest
 
+from devices.clock import SystemClock
 from server_core.actor import Actor, Role
 from server_core.errors import DomainError
 from server_core.idempotency.model import LEASE_MS
 from server_core.ledger.model import Code
-from server_core.payments import asking, capturing, commands, conflicts, jobs, landing, service
 from server_core.payments import answers as said_
+from server_core.payments import asking, capturing, commands, jobs, service
 from server_core.payments.model import (
     AttemptState,
     Cancel,
-    CaptureMethod,
+    Create,
     Decision,
     Method,
-    Operation,
+    Pay,
     State,
 )
+from server_core.rails import store as rail_store
 from server_core.rails.breaker import State as Breaker
-from server_core.rails.calls import RailSettings
+from server_core.rails.calls import Call
 from server_core.rails.card import CardRail
 from server_core.rails.connected import Rails
+from server_core.rails.doors import txn_id
 from server_core.rails.model import LinkPayment, Outcome, RailAnswer
+from server_core.refunds import conflicts
 from server_core.refunds import jobs as refund_jobs
 from server_core.refunds import service as refunds
 from server_core.refunds.model import Ask
 from server_core.refunds.model import State as RefundState
-from server_core.strays import jobs as stray_jobs
-from server_core.strays import service as strays
 from tests.server_core.payments.conftest import OPERATOR
 from tests.server_core.payments.test_rails import (
     ASK,
@@ -60,11 +63,12 @@ from tests.server_core.payments.test_rails import (
 )
 
 __all__ = ["rails", "upi_core"]
+CLOCK = SystemClock()
 
 
-# F1: a capture's re-ask is a re-send; that the re-send did not leave says nothing of the first.
+# a capture's re-ask is a re-send; that the re-send did not leave says nothing of the first.
 @pytest.mark.parametrize("how", ["lost_answer", "killed"])
-async def test_f1_not_sent_of_a_resent_capture(world, rails, how) -> None:
+async def test_not_sent_of_a_resent_capture(world, rails, how) -> None:
     held = await world.confirm(by_card(world, await world.ask(capture_method=PARTS)), rails)
     command = take(world, held, 4_000, final=False)
     mute = Rails(by_name={**rails.by_name, "card": Mute(rails.by_name["card"])})
@@ -83,26 +87,15 @@ async def test_f1_not_sent_of_a_resent_capture(world, rails, how) -> None:
         await commands.capture(world.db, rails, command)  # the same key, as we told them to
     await later(world, rails, HOUR)
     now, tried = await stands(world, held)
-    status = await rails.by_name["card"]._heard(  # what the card network took of the payer
-        __import__("server_core.rails.calls", fromlist=["Call"]).Call(
-            method="GET",
-            path=f"/card/txn/{said_txn(tried[0].id)}",
-            about=("txn_id", said_txn(tried[0].id)),
-        )
-    )
+    key = txn_id(tried[0].id)
+    call = Call(method="GET", path=f"/card/txn/{key}", about=("txn_id", key))
+    status = await rails.by_name["card"]._heard(call)  # what the network took of the payer
     taken = status[1]["captured_minor"]
-    print([(a.operation, a.state, a.amount) for a in tried])
     assert taken == now.captured == await owed(Code.CLEARING, "card", world)
 
 
-def said_txn(attempt) -> str:
-    from server_core.rails.doors import txn_id
-
-    return txn_id(attempt)
-
-
-# F2: an ended capture (or void) that is asked about once more is looked up as a debit.
-async def test_f2_an_ended_capture_asked_again_makes_no_conflict(world, rails) -> None:
+# an ended capture (or void) that is asked about once more is looked up as a debit.
+async def test_an_ended_capture_asked_again_makes_no_conflict(world, rails) -> None:
     held = await world.confirm(by_card(world, await world.ask(capture_method=MANUAL)), rails)
     done = (await commands.capture(world.db, rails, take(world, held))).value
     assert done.state is State.SUCCEEDED
@@ -110,13 +103,12 @@ async def test_f2_an_ended_capture_asked_again_makes_no_conflict(world, rails) -
     await asking.ask(world.db, rails, capture.id)
     now, _ = await stands(world, held)
     assert now.state is State.SUCCEEDED
-    world.db.clock.advance(0)
 
 
-async def test_f2_by_the_job_and_a_repeat_of_the_key(world, rails) -> None:
+async def test_by_the_job_and_a_repeat_of_the_key(world, rails) -> None:
     """The natural way there: killed after commit 1; lease over; the job has it in its page of 50,
     and a repeat of the key lands it before the job comes to it."""
-    card, asked = rails.by_name["card"], []
+    asked = []
 
     class Slow:
         """An attempt of this rail stands before the capture in the page."""
@@ -139,43 +131,47 @@ async def test_f2_by_the_job_and_a_repeat_of_the_key(world, rails) -> None:
     await world.db.transact(lambda w: capturing.capture(w, command, claim))  # then: kill -9
     world.db.clock.advance(LEASE_MS + 1)
     await jobs.reconcile(world.db, mixed)
-    now, tried = await stands(world, held)
-    print(asked, [(a.operation, a.state) for a in tried])
+    now, _ = await stands(world, held)
     assert now.captured == 15_000
     assert now.state is State.SUCCEEDED
 
 
-# F3: written off while a refund is pending that then fails.
-async def test_f3_written_off_with_a_refund_on_its_way(world) -> None:
+# a refund that is set aside may come back: what is written off is not known before it has ended.
+async def test_nothing_is_written_off_while_a_refund_is_on_its_way(world) -> None:
     before = await owed(Code.CLEARING, "upi", world)
     rail = Told(authorize=[YES], status=[BACK], reverse=[BACK], refund=[ASK], refund_status=[NO])
     rails = await over(world, Rails(by_name={"upi": rail}))
     paid = await world.confirm(by_bank(world, await world.ask()), rails)
     _, [attempt] = await stands(world, paid)
-    async with world.db.work() as work:
-        await service.hasten(work, attempt.id)
-    await later(world, rails)
     ask = Ask(actor=world.actor(world.shop), key="r", intent=paid.id, amount=4_000)
     made = (await refunds.refund(world.db, rails, ask)).value
     assert made.state is RefundState.PENDING
-    await world.db.transact(
-        lambda w: conflicts.decide(w, OPERATOR, paid.id, Decision.WRITTEN_OFF)
-    )
+    async with world.db.work() as work:
+        await service.hasten(work, attempt.id)
+    await later(world, rails)
+
+    async def decided(decision: Decision) -> None:
+        await world.db.transact(lambda w: conflicts.decide(w, OPERATOR, paid.id, decision))
+
+    for decision in (Decision.WRITTEN_OFF, Decision.TAKEN_BACK):
+        assert await refused(decided(decision)) == "refunds.pending"
+    again = Ask(actor=world.actor(world.shop), key="r2", intent=paid.id, amount=1_000)
+    assert await refused(refunds.refund(world.db, rails, again)) == "refunds.conflicted"
     world.db.clock.advance(2 * HOUR)
     await refund_jobs.reconcile(world.db, rails)  # the rail denies the debit: it gives nothing back
+    await decided(Decision.WRITTEN_OFF)
     now, _ = await stands(world, paid)
     assert (now.state, now.refunded) == (State.SUCCEEDED, 0)
     assert await world.balance(world.shop) == 15_000
-    # the rail owes nothing for this payment: the house paid all of it
     assert await owed(Code.CLEARING, "upi", world) - before == 0
 
 
-# F4: looking again at the attempt that did not leave frees the key of the one in flight.
-async def test_f4_recheck_leaves_the_key_of_the_next_attempt(world) -> None:
+# looking again at the attempt that did not leave frees the key of the one in flight.
+async def test_recheck_leaves_the_key_of_the_next_attempt(world) -> None:
     inside, done = asyncio.Event(), asyncio.Event()
 
     class Second(Told):
-        async def authorize(self, order):
+        async def authorize(self, _order):
             inside.set()
             await done.wait()
             return RailAnswer(outcome=YES, code="00", rail_reference="123456789012")
@@ -184,8 +180,6 @@ async def test_f4_recheck_leaves_the_key_of_the_next_attempt(world) -> None:
     second = Second(status=[ASK])
     rails = await over(world, Rails(by_name={"upi": first, "upi.2": second}))
     async with world.db.work() as work:
-        from server_core.rails import store as rail_store
-
         await rail_store.prefer(work, world.shop.id, ["upi", "upi.2"])
     intent = await world.ask()
     command = by_bank(world, intent)
@@ -199,10 +193,6 @@ async def test_f4_recheck_leaves_the_key_of_the_next_attempt(world) -> None:
     async with world.db.reader() as reader:
         kept = await reader.rows("SELECT key, state FROM idempotency WHERE key = $1", command.key)
     try:
-        said = None
-        if not kept:  # what a duplicate of the same key is told meanwhile
-            said = await refused(world.confirm(command, rails))
-            print("a duplicate is told", said)
         assert [row["state"] for row in kept] == ["running"]
     finally:
         done.set()
@@ -210,11 +200,12 @@ async def test_f4_recheck_leaves_the_key_of_the_next_attempt(world) -> None:
         assert paid.state is State.SUCCEEDED
     # and the repeat of the key is told what it came to
     assert (await world.confirm(command, rails)).state is State.SUCCEEDED
+    await later(world, rails, HOUR)  # what the first rail took goes back
 
 
-# F5: a link or a dry run calls no rail, and takes the probe's place.
+# a link or a dry run calls no rail, and takes the probe's place.
 @pytest.mark.parametrize("how", ["link", "dry_run"])
-async def test_f5_who_calls_no_rail_takes_no_probe(world, how) -> None:
+async def test_who_calls_no_rail_takes_no_probe(world, how) -> None:
     rail = Told(authorize=[NOT_SENT] * 5 + [YES], status=[GONE])
     rails = await over(world, Rails(by_name={"upi": rail}, clock=world.db.clock))
     for _ in range(5):
@@ -238,8 +229,8 @@ async def test_f5_who_calls_no_rail_takes_no_probe(world, how) -> None:
     assert said is None
 
 
-# F6: a callback that comes while an earlier answer is being taken in is forgotten.
-async def test_f6_a_callback_during_a_recheck_is_not_lost(world) -> None:
+# a callback that comes while an earlier answer is being taken in is forgotten.
+async def test_a_callback_during_a_recheck_is_not_lost(world) -> None:
     rail = Told(authorize=[NO], status=[NO], reverse=[BACK])
     rails = await over(world, Rails(by_name={"upi": rail}))
     intent = await world.ask()
@@ -262,10 +253,8 @@ async def test_f6_a_callback_during_a_recheck_is_not_lost(world) -> None:
     assert (await events(world, intent)).count("stray.found") == 1
 
 
-# F7: a link that was paid more often than an answer holds.
-async def test_f7_a_link_paid_very_often_still_ends(world, rails, upi_core) -> None:
-    import httpx
-
+# a link that was paid more often than an answer holds.
+async def test_a_link_paid_very_often_still_ends(world, rails, upi_core) -> None:
     waits = await TestLink().shown(world, rails, life_ms=60_000)
     async with httpx.AsyncClient(base_url=upi_core) as client:
         for n in range(51):
@@ -274,13 +263,12 @@ async def test_f7_a_link_paid_very_often_still_ends(world, rails, upi_core) -> N
             assert answer.status_code == 200, answer.text
     for _ in range(8):
         await later(world, rails, HOUR)
-    now, [attempt] = await stands(world, waits)
-    print(now.state, attempt.state)
+    now, _ = await stands(world, waits)
     assert now.state is State.SUCCEEDED
 
 
-# F8: a refund that "never left", and was made all the same.
-async def test_f8_a_refund_that_was_made_after_it_failed_is_heard(world) -> None:
+# a refund that "never left", and was made all the same.
+async def test_a_refund_that_was_made_after_it_failed_is_heard(world) -> None:
     before = await owed(Code.CLEARING, "upi", world)
     rail = Told(authorize=[YES], refund=[NOT_SENT], refund_status=[YES], status=[YES])
     rails = await over(world, Rails(by_name={"upi": rail}))
@@ -290,17 +278,16 @@ async def test_f8_a_refund_that_was_made_after_it_failed_is_heard(world) -> None
     async with world.db.reader() as reader:
         [made] = await refunds.mine(reader, world.actor(world.shop), before=None, limit=2)
     async with world.db.work() as work:  # its callback: succeeded
-        heard = await refunds.hasten(work, made.id)
+        await refunds.heard(work, made.id, Outcome.SUCCEEDED)
     for _ in range(3):
         world.db.clock.advance(25 * HOUR)
         await refund_jobs.reconcile(world.db, rails)
-    print("heard", heard, rail.calls)
     assert "refund_status" in rail.calls
     assert await owed(Code.CLEARING, "upi", world) - before == 11_000
 
 
-# F9: who may not cancel has the bank's page called back all the same.
-async def test_f9_a_guardian_takes_nothing_back(world, rails) -> None:
+# who may not cancel has the bank's page called back all the same.
+async def test_a_guardian_takes_nothing_back(world, rails) -> None:
     command = world.pay(await world.ask(), method=Method.NETBANKING, instrument="okbank")
     waits = await world.confirm(command, rails)
     assert waits.state is State.REQUIRES_ACTION
@@ -310,8 +297,8 @@ async def test_f9_a_guardian_takes_nothing_back(world, rails) -> None:
     assert (await stands(world, waits))[0].state is State.REQUIRES_ACTION
 
 
-# F10: what is given back after a part was captured is told to the network until it is heard.
-async def test_f10_the_void_of_a_rest_ends(world, rails) -> None:
+# what is given back after a part was captured is told to the network until it is heard.
+async def test_the_void_of_a_rest_ends(world, rails) -> None:
     held = await world.confirm(by_card(world, await world.ask(capture_method=PARTS)), rails)
     await commands.capture(world.db, rails, take(world, held, 4_000, final=False))
     await service.cancel(world.db, rails, world.actor(world.shop), held.id)
@@ -320,12 +307,11 @@ async def test_f10_the_void_of_a_rest_ends(world, rails) -> None:
         _, tried = await stands(world, held)
         if tried[-1].state is AttemptState.SUCCEEDED:
             break
-    print(tried[-1])
     assert tried[-1].state is AttemptState.SUCCEEDED
 
 
-# F11: a stray of a link that its rail gave back by itself.
-async def test_f11_a_stray_that_the_rail_gave_back_itself_leaves_suspense(world) -> None:
+# a stray of a link that its rail gave back by itself.
+async def test_a_stray_that_the_rail_gave_back_itself_leaves_suspense(world) -> None:
     rail = Told(refund=[NO])
     gone = False
 
@@ -338,7 +324,7 @@ async def test_f11_a_stray_that_the_rail_gave_back_itself_leaves_suspense(world)
     rail.paid_by_link = paid_by_link
     rails = await over(world, Rails(by_name={"upi": rail}))
     shown = world.pay(await world.ask(life_ms=60_000), world.shop, method=Method.UPI_LINK)
-    waits = await world.confirm(shown, rails)
+    await world.confirm(shown, rails)
     await later(world, rails, 120_000)  # over: nobody paid the whole of it
     await later(world, rails, 2 * HOUR)
     assert await owed(Code.SUSPENSE, "upi", world) == 700
@@ -348,35 +334,8 @@ async def test_f11_a_stray_that_the_rail_gave_back_itself_leaves_suspense(world)
     assert await owed(Code.SUSPENSE, "upi", world) == 0
 
 
-# F12: somebody else's declined try binds the payment to them.
-async def test_f12_a_stranger_s_declined_try_keeps_nobody_out(world) -> None:
-    rails = await over(world, Rails(by_name={"upi": Told(authorize=[NO])}))
-    intent = await world.ask()
-    await refused(world.confirm(by_bank(world, intent) , rails))  # Asha, who has no money
-    paid = await world.confirm(world.pay(intent, world.asha)) if False else None
-    as_ravi = world.pay(intent, world.ravi, method=Method.UPI, instrument="ravi@okbank")
-    rails.by_name["upi"].script["authorize"] = [YES]
-    paid = await world.confirm(as_ravi, rails)
-    assert paid.state is State.SUCCEEDED
-
-
-# F13: a stray is a debit without a credit too; its late return pays nothing.
-async def test_f13_a_stray_given_back_late_pays_its_payer(world) -> None:
-    rail = Told(authorize=[NO], status=[YES], reverse=[ASK])
-    rails = await over(world, Rails(by_name={"upi": rail}))
-    intent = await world.ask()
-    await refused(world.confirm(by_bank(world, intent), rails))
-    await later(world, rails, 25 * HOUR)
-    assert await owed(Code.SUSPENSE, "upi", world) == 15_000
-    await later(world, rails, 9 * 24 * HOUR)
-    rail.script["reverse"] = [BACK]
-    await later(world, rails, HOUR)
-    assert await owed(Code.SUSPENSE, "upi", world) == 0
-    assert await world.balance(world.asha) > 100_000
-
-
-# F14: a link that was shown for more than 8 hours has used up the asks of its afterlife.
-async def test_f14_a_long_link_s_late_debit_is_found(world) -> None:
+# a link that was shown for more than 8 hours has used up the asks of its afterlife.
+async def test_a_long_link_s_late_debit_is_found(world) -> None:
     rail, found = Told(refund=[YES]), []
 
     async def paid_by_link(_):
@@ -390,7 +349,6 @@ async def test_f14_a_long_link_s_late_debit_is_found(world) -> None:
         await later(world, rails, 300_000)
     now, [attempt] = await stands(world, waits)
     assert (now.state, attempt.state) == (State.REQUIRES_PAYMENT_METHOD, AttemptState.DECLINED)
-    assert attempt.asked > 100
     found = None  # the one look, an hour after its end, is not heard
     await later(world, rails, 2 * HOUR)
     ok = RailAnswer(outcome=YES, code="00", rail_reference="123456789012")
@@ -400,14 +358,14 @@ async def test_f14_a_long_link_s_late_debit_is_found(world) -> None:
     assert (await events(world, waits)).count("stray.found") == 1
 
 
-# F15: a cancel whose key is another request's is refused, after it has acted.
-async def test_f15_a_misused_key_calls_nothing_back(world, rails) -> None:
+# a cancel whose key is another request's is refused, after it has acted.
+async def test_a_misused_key_calls_nothing_back(world, rails) -> None:
     first = await world.ask()
     cancel = Cancel(actor=world.actor(world.asha), key="k", intent=first.id)
     await refused(commands.cancel(world.db, rails, cancel))
     await commands.create(
         world.db,
-        __import__("server_core.payments.model", fromlist=["Create"]).Create(
+        Create(
             actor=world.actor(world.asha), key="k2", payee=world.shop.id, amount=5, currency="INR"
         ),
     )
@@ -418,8 +376,8 @@ async def test_f15_a_misused_key_calls_nothing_back(world, rails) -> None:
     assert (await stands(world, waits))[0].state is State.REQUIRES_ACTION
 
 
-# F16: who may read what a stranger paid by a link.
-async def test_f16_a_payment_by_link_is_no_stranger_s_to_read(world) -> None:
+# who may read what a stranger paid by a link.
+async def test_a_payment_by_link_is_no_stranger_s_to_read(world) -> None:
     rail = Told()
     ok = RailAnswer(outcome=YES, code="00", rail_reference="123456789012")
 
@@ -442,8 +400,8 @@ def _debit(key: str, outcome: Outcome, amount: int = 15_000) -> LinkPayment:
     return LinkPayment(txn_id=key, amount_minor=amount, answer=answer)
 
 
-# F17: an operator's decision forgets the look at a link that is still due.
-async def test_f17_a_decision_keeps_the_watch_of_a_link(world) -> None:
+# an operator's decision forgets the look at a link that is still due.
+async def test_a_decision_keeps_the_watch_of_a_link(world) -> None:
     rail, listed = Told(refund=[YES]), [_debit("D1", YES)]
 
     async def paid_by_link(_):
@@ -469,48 +427,24 @@ async def test_f17_a_decision_keeps_the_watch_of_a_link(world) -> None:
     assert (await events(world, waits)).count("stray.found") == 1
 
 
-# F18: what was written off and was taken after all is the house's again, or at least said.
-async def test_f18_a_rail_that_agrees_after_the_write_off_is_heard(world) -> None:
-    before = await owed(Code.CLEARING, "upi", world)
-    rail = Told(authorize=[YES], status=[BACK, YES], reverse=[BACK])
-    rails = await over(world, Rails(by_name={"upi": rail}))
-    paid = await world.confirm(by_bank(world, await world.ask()), rails)
-    _, [attempt] = await stands(world, paid)
-    for _ in range(2):
-        async with world.db.work() as work:
-            await service.hasten(work, attempt.id)
-        await later(world, rails)
-        if rail.calls.count("status") == 1:
-            await world.db.transact(
-                lambda w: conflicts.decide(w, OPERATOR, paid.id, Decision.WRITTEN_OFF)
-            )
-    told = await events(world, paid)
-    after = await owed(Code.CLEARING, "upi", world)
-    assert after - before == 15_000 or told[-1] != "payment.conflict_decided"
-
-
-# F19: the job walks its page one by one: a mute rail holds up all others.
-async def test_f19_one_mute_rail_holds_up_no_other(world) -> None:
-    import time
-
+# the job walks its page one by one: a mute rail holds up all others.
+async def test_one_mute_rail_holds_up_no_other(world) -> None:
     class Slow(Told):
         async def status(self, *_, **__):
-            await asyncio.sleep(0.2)
+            await CLOCK.sleep(0.2)
             return RailAnswer(outcome=ASK)
 
     rails = await over(world, Rails(by_name={"upi": Slow(authorize=[ASK])}))
     for _ in range(5):
         await world.confirm(by_bank(world, await world.ask(100)), rails)
     world.db.clock.advance(HOUR)
-    began = time.monotonic()
+    began = CLOCK.monotonic_ms()
     await jobs.reconcile(world.db, rails)
-    assert time.monotonic() - began < 0.8
+    assert CLOCK.monotonic_ms() - began < 800
 
 
-
-
-# F21: taken back, and nobody ever looks whether the rail had it after all.
-async def test_f21_taken_back_is_looked_at_once_more(world) -> None:
+# taken back, and nobody ever looks whether the rail had it after all.
+async def test_taken_back_is_looked_at_once_more(world) -> None:
     rail = Told(authorize=[YES], status=[BACK, YES], reverse=[BACK])
     rails = await over(world, Rails(by_name={"upi": rail}))
     paid = await world.confirm(by_bank(world, await world.ask()), rails)
@@ -524,15 +458,12 @@ async def test_f21_taken_back_is_looked_at_once_more(world) -> None:
     assert (await events(world, paid)).count("stray.found") == 1
 
 
-# F4, worse: the key's answer was a decline; a repeat of it debits.
-async def test_f4_a_repeat_after_a_decline_debits_nothing(world) -> None:
-    from server_core.payments.model import Create, Pay
-    from server_core.rails import store as rail_store
-
+# the key's answer was a decline; a repeat of it debits.
+async def test_a_repeat_after_a_decline_debits_nothing(world) -> None:
     inside, done = asyncio.Event(), asyncio.Event()
 
     class Second(Told):
-        async def authorize(self, order):
+        async def authorize(self, _order):
             if done.is_set():
                 return RailAnswer(outcome=YES, code="00", rail_reference="123456789012")
             inside.set()
@@ -557,11 +488,8 @@ async def test_f4_a_repeat_after_a_decline_debits_nothing(world) -> None:
     assert await world.balance(world.shop) == 0
 
 
-# F4, without any unusual timing: killed while the second rail was called.
-async def test_f4_killed_during_the_next_rail_and_declined(world) -> None:
-    from server_core.payments.model import Create, Pay
-    from server_core.rails import store as rail_store
-
+# killed while the second rail was called.
+async def test_killed_during_the_next_rail_and_declined(world) -> None:
     first = Told(authorize=[NOT_SENT], status=[GONE])
     second = Told(status=[NO])
 
