@@ -72,6 +72,8 @@ async def serve(
         for part in parts:
             part.cancel()
         await asyncio.gather(*parts, return_exceptions=True)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
         log.write("stopped")
     terminal.close_open(due_only=False)
 

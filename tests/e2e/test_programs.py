@@ -1,11 +1,14 @@
 """The programs as a user starts them: run, pay by the README's script, prove the books, tell the story."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,6 +17,7 @@ from server_core.db.work import Database, Work
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
+from tests.edge_agent.service import Service
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -88,6 +92,62 @@ def test_the_readmes_scripts_pay(running: dict[str, str], script: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "INR" in done.stdout or "₹" in done.stdout
+
+
+def edge(env: dict[str, str], home: Path, *words: str, code: int = 0) -> dict[str, Any]:
+    done = subprocess.run(
+        [str(BIN / "hundi-edge"), *words, "--home", str(home), "--json"],
+        env=env, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_terminal_is_set_up_by_a_picture_and_outlives_its_machine(
+    running: dict[str, str], tmp_path: Path
+) -> None:
+    """Backup and restore against the real server: a new epoch goes on, a copied folder is quarantined."""
+    session = hundi(running, "session", "issue", "--party", "Asha", "--role", "payer", "--aal", "2")
+    env = running | {"HUNDI_SESSION": session.stdout.strip()}
+    picture = str(tmp_path / "pair.png")
+    pairing = hundi(env, "terminal", "pair", "--merchant", "Kirana Corner", "--png", picture)
+    assert pairing.returncode == 0, pairing.stderr
+    shop, phone = tmp_path / "shop", tmp_path / "phone"
+    server = ["--server", env["HUNDI_ADDRESS"]]
+    said = edge(env, shop, "setup", picture, *server, "--unit-folder", str(tmp_path))
+    assert (said["name"], said["synced"]) == ("Kirana Corner", True)
+    edge(env, phone, "payer", "enrol", *server)
+    edge(env, phone, "payer", "allowance", "--total", "300", "--each", "100")
+
+    def sell(home: Path) -> None:
+        asked = edge(env, home, "terminal", "ask", "10")
+        paid = edge(env, phone, "payer", "pay", asked["text"], "--yes")
+        assert edge(env, home, "terminal", "accept", paid["text"])["paid"]
+
+    sell(shop)
+    edge(env, shop, "terminal", "sync")
+    sell(shop)
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse")
+    sealed = ["--backup-passphrase-file", str(secret)]
+    edge(env, shop, "terminal", "backup", str(tmp_path / "shop.backup"), *sealed)
+    sell(shop)
+    assert edge(env, shop, "terminal", "sync")["settled"] == "2000"
+    shutil.rmtree(shop)
+    back = edge(env, shop, "terminal", "restore", str(tmp_path / "shop.backup"), *sealed, "--yes")
+    assert back["carried"] == 1
+    assert edge(env, shop, "terminal", "ask", "1", code=1)["code"] == "OV_SYNC_OVERDUE"
+    with Service(shop) as service:
+        assert "nothing waits" in service.until_told("STATUS=open; synced")
+        assert service.stop()[0] == 0
+    sell(shop)
+    assert edge(env, shop, "terminal", "sync")["settled"] == "1000"
+    assert edge(env, shop, "terminal", "doctor")["ok"]
+    shutil.copytree(shop, tmp_path / "copy")
+    sell(shop)
+    edge(env, shop, "terminal", "sync")
+    sell(tmp_path / "copy")
+    assert edge(env, tmp_path / "copy", "terminal", "sync", code=1)["quarantined"]
 
 
 def test_the_books_are_right_while_it_runs(running: dict[str, str]) -> None:

@@ -202,7 +202,7 @@ def test_a_full_disk_is_not_a_sale_and_the_same_voucher_is_taken_later(world: Wo
 
     with pytest.raises(AgentError) as full:
         until_full()
-    assert full.value.code == "edge.store_failed"
+    assert full.value.code == "edge.disk_full"
     paid = [row.h for row in terminal.store.redeemed_list(300)]
     after = content(terminal.store.db)
     # Whichever of the two met the full disk, it left no half of itself.

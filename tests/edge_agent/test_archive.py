@@ -13,7 +13,7 @@ from edge_agent.asking import ask, cancel
 from edge_agent.chain import broken_at
 from edge_agent.errors import AgentError, VerdictError
 from edge_agent.restore import restore
-from edge_agent.segment import SegmentBroken, digest_of, read_segment
+from edge_agent.segment import SegmentBroken, digest_of, read_segment, segment_bytes
 from edge_agent.server import Server
 from edge_agent.store.archive_store import ArchiveStore
 from edge_agent.store.database import Database
@@ -175,13 +175,20 @@ async def test_a_restore_after_archiving_names_a_row_that_the_server_knows(
     later(world, terminal, DAYS + 1)
     put_away(world, terminal)
     closed(terminal, 3)
+    now_s = world.clock.now_ms() // 1000
+    late = world.payer(not_before=now_s, spend_until=now_s + DAY_S, settle_until=now_s + 4 * DAY_S)
+    sold = late.pay(ask(terminal, 100).text)
+    assert accept(terminal, sold.to_text()).paid
     restore(terminal)
     later(world, terminal, DAYS + 1)
     assert put_away(world, terminal) == 0, "the server has not heard of the new epoch"
     await synced(terminal)
     assert not terminal.store.state().quarantined
     # Row 120 and what the old epoch had not sent: history now, and few rows are enough.
-    assert put_away(world, terminal) == 4
+    assert put_away(world, terminal) == 5
+    # The sale was carried into the new epoch and stands there: its request stays with it.
+    assert terminal.store.redeemed(sold.h).result == "OV_ACCEPTED"
+    assert terminal.store.request(sold.voucher.nonce).state == "paid"
     assert len(list(segments(folder_of(world), entries(terminal)))) == 2
     assert broken_at(terminal.store) is None
 
@@ -251,6 +258,14 @@ async def test_an_altered_cut_or_missing_segment_is_found(world: World, terminal
     broken("000001.seg is missing")
     shutil.copy(kept / "000001.seg", first)
     assert len(list(segments(folder, entries(terminal)))) == 2
+    # A result is no part of a row's hash: the next segment names the file that held it.
+    segment = read_segment(good)
+    lied = replace(segment.rows[0], result="OV_DOUBLE_SPEND")
+    other = segment_bytes(replace(segment, rows=(lied, *segment.rows[1:])))
+    with terminal.store.db.write() as c:
+        c.execute("UPDATE archive SET digest = ? WHERE number = 1", (digest_of(other),))
+    first.write_bytes(other)
+    broken("000002.seg does not follow")
     # Whoever changes file and database alike still breaks the chain.
     other = segment_path(folder, 2).read_bytes()
     with terminal.store.db.write() as c:

@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.clock_floor import FloorMark
 from edge_agent.health import Level, Standing, findings, span
+from edge_agent.home import Home
 from edge_agent.store.terminal_rows import SyncState, Totals
 from tests.edge_agent.service import Service
 from tests.edge_agent.shell import Shell
@@ -121,6 +122,11 @@ def test_the_doctor_names_what_is_wrong_with_the_files(ready: Shell):
     shutil.move(folder / "machine.key", folder / "lost")
     bad("key")
     shutil.move(folder / "lost", folder / "machine.key")
+    shutil.move(folder / "keys", folder / "ours")
+    Home(root=folder.parent).keys("terminal", create=True)
+    bad("key")
+    shutil.rmtree(folder / "keys")
+    shutil.move(folder / "ours", folder / "keys")
     paid = ready.payer("pay", ready.terminal("ask", "20")["text"], "--yes")
     ready.terminal("accept", paid["text"])
     with sqlite3.connect(folder / "agent.db") as db:

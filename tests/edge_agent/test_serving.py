@@ -1,6 +1,8 @@
 """The terminal as a service: alone in its home, syncing by itself, watched, and ended cleanly."""
 
+import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -8,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from devices.clock import ManualClock
+from devices.clock import ManualClock, SystemClock
 from devices.entropy import SeededEntropy
 from edge_agent.agent_log import AgentLog
+from edge_agent.asking import ask
 from edge_agent.background import Round, Syncing, wait_after
 from edge_agent.config import Config, config_text, read_config
 from edge_agent.errors import AgentError
+from edge_agent.serving import serve
 from edge_agent.systemd import Notifier
 from tests.edge_agent.server_http import RunningServer
 from tests.edge_agent.server_side import KnownTerminal
@@ -82,6 +86,23 @@ def test_the_service_is_ready_watched_alone_and_ends_cleanly(ready: Shell):
     lines = (home / "terminal" / "agent.log").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["started", "stopped"]
     assert ready.terminal("ask", "1")["ok"]
+
+
+async def test_what_is_open_at_the_end_is_closed(world: World):
+    terminal = world.terminal()
+    notifier = Notifier.of({})
+    with AgentLog(world.folder / "agent.log", world.clock, size=4_096, files=2) as log:
+        serving = asyncio.create_task(
+            serve(terminal, SystemClock(), world.folder, Config(), notifier, log)
+        )
+        while not (world.folder / "agent.log").exists():
+            await SystemClock().sleep(0.01)
+        ask(terminal, 500)
+        assert terminal.store.totals().open_count == 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(WAIT_S):
+            await serving
+    assert terminal.store.totals().open_count == 0
 
 
 def test_what_was_taken_before_the_service_began_is_settled_by_it(ready: Shell):
