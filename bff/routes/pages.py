@@ -64,8 +64,8 @@ def routes(folder: Path = FOLDER) -> list[HTTPRouteHandler]:
         """One file, or 304 for who has it."""
         name = path.removeprefix("/")
         # The framework drops the slash that ends a folder's name, on which relative links stand.
-        if name and request.scope["path"].endswith("/"):
-            name += "/" if not name.endswith("/") else ""
+        if name and request.scope["raw_path"].endswith(b"/"):
+            name = f"{name.rstrip('/')}/"
         one = files.get(name)
         if f"{name}/" in files:
             return Response(b"", status_code=308, headers={"Location": f"/web/{name}/"})

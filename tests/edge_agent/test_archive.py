@@ -284,7 +284,7 @@ def test_what_is_no_segment_is_refused(data: bytes):
 
 # A scan of these is of one row, or of what is open or unsettled: the floor limit bounds it.
 _SMALL = re.compile(
-    r"SCAN (self|trust|shop|sync_state|redeemed USING (COVERING )?INDEX redeemed_unsettled"
+    r"SCAN (self|trust|shop|ussd_code|sync_state|redeemed USING (COVERING )?INDEX redeemed_unsettled"
     r"|open_request USING (COVERING )?INDEX open_request_open|CONSTANT ROW)"
 )
 

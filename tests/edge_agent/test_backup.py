@@ -12,6 +12,7 @@ import pytest
 from edge_agent import backup as module
 from edge_agent.asking import ask, cancel
 from edge_agent.home import Home
+from edge_agent.store import schema
 from tests.edge_agent.service import Service
 from tests.edge_agent.shell import Shell
 
@@ -46,7 +47,7 @@ def test_a_terminal_restored_by_command_goes_on_in_a_new_epoch(ready: Shell, wor
     sell(ready, "50")
     file = ready.folder / "shop.backup"
     made = ready.terminal("backup", str(file), *words)
-    assert (made["code"], made["schema"]) == ("edge.backed_up", 2)
+    assert (made["code"], made["schema"]) == ("edge.backed_up", len(schema.TERMINAL))
     assert file.stat().st_mode & 0o777 == 0o600
     before = ready.terminal("status")["epoch"]
     # The last day of the lost machine: one sale that the backup lacks, synced.

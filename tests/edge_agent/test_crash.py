@@ -14,7 +14,7 @@ from edge_agent.server import Server
 from edge_agent.sync import sync
 from offline.journal import Accept, read_row
 from offline.wire import SignedVoucher
-from tests.edge_agent.crash_driver import LIMITS
+from tests.edge_agent.crash_driver import RISK
 from tests.edge_agent.server_http import RunningServer
 from tests.edge_agent.server_side import KnownTerminal
 from tests.edge_agent.world import World
@@ -49,7 +49,7 @@ async def test_a_terminal_killed_at_random_loses_nothing_it_showed(
     world: World, server: RunningServer
 ) -> None:
     dice = SeededEntropy("shop")
-    first = world.terminal(limits=LIMITS)
+    first = world.terminal(risk=RISK)
     first.store.db.close()
     shown: list[str] = []
     for seed in range(1, 27):

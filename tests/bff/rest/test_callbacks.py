@@ -84,7 +84,7 @@ async def contradictions(door: Door) -> float:
 
 @pytest.mark.parametrize(
     ("note", "code", "state", "denied"),
-    [("decline.Z9", "00", "failed", 1), ("", "Z9", "succeeded", 1), ("", "00", "succeeded", 0)],
+    [("decline.Z9", "00", "failed", 0), ("", "Z9", "succeeded", 1), ("", "00", "succeeded", 0)],
 )
 async def test_a_refund_that_a_rail_denies_is_told_and_moves_nothing(
     door: Door, note: str, code: str, state: str, denied: int
