@@ -40,7 +40,10 @@ def chromium(profile: Path, *flags: str) -> Iterator["Browser"]:
                     break
             else:
                 raise BrowserError("chromium did not start: " + "".join(said[-5:]))
-            with connect(line.split()[-1], max_size=None, compression=None) as socket:
+            # No pings: their thread draws from `random`, which hypothesis notices in its own tests.
+            with connect(
+                line.split()[-1], max_size=None, compression=None, ping_interval=None
+            ) as socket:
                 browser = Browser(process, socket)
                 yield browser
                 with suppress(BrowserError, ConnectionClosed):

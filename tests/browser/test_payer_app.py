@@ -24,6 +24,12 @@ addEventListener('securitypolicyviolation', (event) => broken.push(event.violate
 addEventListener('error', (event) => broken.push(event.message));"""
 
 
+WITNESSED = """await (async () => {
+  const { Store } = await import('/payer/store.js');
+  return (await (await Store.open()).vouchers()).every((row) => row.witnessed);
+})()"""
+
+
 @pytest.fixture
 def edge() -> Edge:
     return Edge()
@@ -134,8 +140,9 @@ def test_from_the_first_start_to_the_receipt(app: Page, edge: Edge, tmp_path: Pa
 
 def test_it_says_which_tier_a_browser_is_and_what_can_be_lost(app: Page) -> None:
     on(app, "link")
+    app.until("document.getElementById('most').textContent !== ''")
     words = app.run("document.getElementById('link').innerText")
-    for said in ("lowest tier", "₹500 a payment, ₹2,000 at once", "the most that can be lost"):
+    for said in ("lowest tier", "At most ₹500.00 a payment and ₹2,000.00 at once.", "can be lost"):
         assert said in words
 
 
@@ -191,6 +198,69 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(app: Page, edge: Ed
     app.until("document.getElementById('left').textContent === '₹2,000.00'")
     keys = {body["idempotency_key"] for body in edge.bodies("/edge/allowances")}
     assert (len(keys), len(edge.issued)) == (1, 1)
+
+
+def test_a_lost_answer_to_linking_links_the_same_key(app: Page, edge: Edge) -> None:
+    edge.lose = "/edge/devices/enrol"
+    press(app, "link")
+    told(app, "cannot be reached")
+    linked(app, edge)
+    assert len({body["key"] for body in edge.bodies("/edge/devices/enrol")}) == 1
+
+
+def paid(page: Page, edge: Edge) -> SignedVoucher:
+    """A linked and filled browser that has answered the kit's request."""
+    linked(page, edge)
+    filled(page)
+    on(page, "home")
+    press(page, "scan")
+    typed(page, kit.signed_request().to_text())
+    press(page, "pay")
+    return voucher_of(page)
+
+
+def test_a_cancellation_is_kept_and_handed_in(app: Page, edge: Edge) -> None:
+    signed = paid(app, edge)
+    press(app, "receipt")
+    void = kit.signed_void(kit.void(signed)).to_text()
+    typed(app, void)
+    app.until("document.getElementById('state').textContent.startsWith('Cancelled')")
+    press(app, "home")
+    on(app, "home")
+    assert edge.bodies("/edge/voids") == [{"void": void}]
+
+
+def test_a_receipt_for_something_else_is_not_kept(app: Page, edge: Edge) -> None:
+    paid(app, edge)
+    press(app, "receipt")
+    typed(app, kit.signed_receipt().to_text())
+    told(app, "belongs to another payment")
+
+
+def test_what_was_signed_is_witnessed_at_the_next_start_and_once(app: Page, edge: Edge) -> None:
+    signed = paid(app, edge)
+    for _ in range(2):
+        app.go(app.run("location.href"))
+        app.until("document.documentElement.dataset.ready === 'yes'")
+        app.until(WITNESSED)
+    assert edge.bodies("/edge/vouchers/witness") == [{"vouchers": [signed.to_text()]}]
+
+
+def test_a_lost_answer_to_giving_back_is_asked_for_again(app: Page, edge: Edge) -> None:
+    linked(app, edge)
+    filled(app)
+    on(app, "home")
+    edge.lose = "/edge/allowances/surrender"
+    press(app, "surrender")
+    told(app, "cannot be reached")
+    assert app.run("document.getElementById('pay').hidden")
+    app.go(app.run("location.href"))
+    app.until("document.getElementById('until').textContent.startsWith('Being given back')")
+    assert app.run("document.getElementById('pay').hidden"), "what is given back is not spent"
+    press(app, "surrender")
+    app.until("document.getElementById('left').textContent === '₹0.00'")
+    first, second = edge.bodies("/edge/allowances/surrender")
+    assert first == second
 
 
 def test_what_is_left_is_given_back(app: Page, edge: Edge) -> None:

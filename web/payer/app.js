@@ -36,7 +36,11 @@ function showNetwork() {
 }
 
 async function home() {
-  if (!(await store.get("me"))) return show("link");
+  if (!(await store.get("me"))) {
+    show("link");
+    online.offered().then((bundle) => { at("most").textContent = `${capsOf(bundle)}.`; }, () => {}); // offline: no numbers
+    return undefined;
+  }
   const row = await store.usable();
   const bundle = await trusted(store);
   const active = row?.state === "active";
@@ -173,7 +177,14 @@ const ACTIONS = {
     if (!capTotal || !capEach || capEach > capTotal) return say("Write two amounts, the second not above the first.");
     return whenFine(await online.takeAllowance(store, { ccy: CCY, capTotal, capEach }, nowS()), home);
   },
-  surrender: async () => whenFine(await online.surrender(store), home),
+  surrender: async () => {
+    try {
+      await whenFine(await online.surrender(store), home);
+    } catch (error) {
+      await home(); // it is not spendable any more, whatever the server heard
+      throw error;
+    }
+  },
   typed: () => found(at("text").value.trim()),
   pay: async () => {
     const answer = await pay(store, offered, nowS());

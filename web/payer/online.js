@@ -20,6 +20,11 @@ async function readBundle(wire, rootKid, rootKey, floor) {
   return verdict === Verdict.ACCEPTED ? read : { verdict, value: null };
 }
 
+/** The bundle that linking would believe, for showing its limits before. */
+export async function offered() {
+  return (await SignedBundle.fromBytes(await server.bundle())).bundle;
+}
+
 /** Make the key, once, and link it to the session's payer. The root is believed on the strength of this connection. */
 export async function link(store, label) {
   const who = await server.me();
