@@ -202,7 +202,7 @@ class SimRail:
             partly = one.taken > 0
             one.held = 0
             one.reversed = not partly
-            return _said(Outcome.DECLINED if partly else Outcome.REVERSED)
+            return _said(Outcome.SUCCEEDED if partly else Outcome.REVERSED)
         if one.taken:
             one.given += one.net
             one.reversed = True
