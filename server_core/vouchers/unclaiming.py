@@ -4,13 +4,12 @@ from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor, Role
 from server_core.db.work import Database, Reader, Work
-from server_core.errors import DomainError, conflict, not_found
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.payments import offline
 from server_core.terminals import service as terminals
-from server_core.vouchers import remedies, store
+from server_core.vouchers import endings, remedies, store
 from server_core.vouchers.issuing import event, get
 from server_core.vouchers.model import Unclaimed
 
@@ -26,16 +25,10 @@ async def claim(db: Database, actor: Actor, h: bytes) -> Unclaimed:
     async def do(work: Work) -> Unclaimed:
         found = await remedies.lock_unclaimed(work, h)
         if found is None or actor.role is not Role.MERCHANT:
-            raise _unknown()
+            raise endings.unclaimed_unknown()
         shop = (await terminals.get(work, found.terminal)).party
         sent = (await store.seen(work, [found.aid])).get(found.aid, {})
-        if shop != actor.party or h not in sent:
-            raise _unknown()
-        if found.paid_to == "payer":
-            raise conflict("vouchers.unclaimed_over", "its time is over: it went back to the payer")
-        own = (h, found.terminal, sent[h].payee)
-        if found.paid_to is None and own in await remedies.voided(work, [h]):
-            raise conflict("vouchers.unclaimed_over", "your terminal gave it back to the payer")
+        endings.check_claim(found, shop, actor.party, sent, await remedies.voided(work, [h]))
         if found.paid_to is None:
             await _pay(work, found, "merchant", Code.PAYABLE, shop, actor)
         return found
@@ -96,7 +89,3 @@ async def _pay(
     if not outcome.ok:
         raise RuntimeError(f"unclaimed {found.h.hex()} cannot be paid: {outcome.result}")
     work.emit(event("voucher.claimed", allowance, actor, **told))
-
-
-def _unknown() -> DomainError:
-    return not_found("vouchers.unclaimed_unknown", "nothing of yours waits under this name")
