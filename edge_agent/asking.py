@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from typing import Final
 
-from edge_agent.errors import AgentError, VerdictError
+from edge_agent.errors import AgentError
 from edge_agent.store.terminal_rows import RequestRow
 from edge_agent.store.terminal_work import Work
 from edge_agent.terminal import Terminal, close
+from edge_agent.terminal_rules import check_ask
 from offline.codec import request_bytes
 from offline.journal import CloseReason
 from offline.model import NONCE_SIZE, PaymentRequest
 from offline.signing import request_message
-from offline.verdicts import Verdict
 from offline.wire import SignedRequest
 
 _RANDOM_ONLINE: Final = 50
@@ -62,29 +62,20 @@ def ask(terminal: Terminal, amount: int, ccy: str | None = None) -> Asked:
 
 def _may_ask(terminal: Terminal, work: Work, amount: int, ccy: str) -> bool:
     """Refuse with a verdict, or say whether going online soon would be wise."""
-    limits, state = terminal.limits, work.state
-    if state.quarantined:
-        raise VerdictError(Verdict.JOURNAL_FORK)
-    if state.must_sync:
-        raise VerdictError(Verdict.SYNC_OVERDUE, "restored: one sync comes first")
-    if not terminal.floor.trusted(behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s):
-        raise VerdictError(Verdict.CLOCK_UNTRUSTED)
-    since = None if state.last_sync_s is None else work.now_s - state.last_sync_s
-    if since is None or since > limits.sync_overdue_s:
-        raise VerdictError(Verdict.SYNC_OVERDUE)
-    if work.now_s > terminal.certificate.not_after:
-        raise VerdictError(Verdict.CERTIFICATE_EXPIRED)
-    policy = terminal.bundle.policy(ccy)
-    if policy is None or ccy != limits.ccy:
-        raise VerdictError(Verdict.CURRENCY_MISMATCH)
-    if amount > policy.cap_each:
-        raise VerdictError(Verdict.OVER_VOUCHER_LIMIT)
-    totals = terminal.store.totals()
-    exposure = totals.unsettled + totals.open_amount + amount
-    if exposure > limits.floor_limit:
-        raise VerdictError(Verdict.FLOOR_LIMIT)
-    # The soft limit: near the end of what may be done without a link.
-    near = exposure * 5 > limits.floor_limit * 4 or since * 5 > limits.sync_overdue_s * 4
+    limits = terminal.limits
+    near = check_ask(
+        amount,
+        ccy,
+        state=work.state,
+        totals=terminal.store.totals(),
+        limits=limits,
+        bundle=terminal.bundle,
+        not_after=terminal.certificate.not_after,
+        now_s=work.now_s,
+        clock_trusted=terminal.floor.trusted(
+            behind_s=limits.clock_behind_s, ahead_s=limits.clock_ahead_s
+        ),
+    )
     return near or terminal.entropy.below(_RANDOM_ONLINE) == 0
 
 

@@ -6,9 +6,13 @@ from itertools import accumulate
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from offline.journal import GENESIS, Accept, Apply, NewEpoch, chain
-from offline.sync import Header, ItemResult
+from offline.journal import GENESIS, Accept, Apply, NewEpoch, VoidRow, chain, decode_row
+from offline.model import Bundle
+from offline.payer import check_void_signature
+from offline.sync import Header, ItemResult, SyncBody
 from offline.verdicts import Verdict
+from offline.verify import check_for_settlement
+from server_core.terminals.model import Terminal
 from server_core.vouchers.model import Claimed, Journal, Read
 from server_core.vouchers.rules import claims_hold
 
@@ -41,6 +45,30 @@ class Placed(Struct, frozen=True, kw_only=True):
     again: Sequence[ItemResult] = ()
     fresh: Sequence[Read] = ()
     goes_on: bool = False
+
+
+def read_rows(body: SyncBody, terminal: Terminal, bundle: Bundle) -> list[Read]:
+    """Everything that needs no state: strict rows, the signatures of vouchers and voids."""
+    rows = []
+    for one in body.rows:
+        row = decode_row(one.row)
+        content = Verdict.ACCEPTED
+        match row:
+            case Verdict():
+                content = row
+            case Accept():
+                content = check_for_settlement(row.signed, bundle)
+            case VoidRow():
+                content = check_void_signature(row.signed, bundle)
+                signer = (row.signed.cert.terminal, row.signed.cert.payee)
+                if content is Verdict.ACCEPTED and signer != (terminal.id, terminal.payee):
+                    content = Verdict.OTHER_SUBJECT
+            case NewEpoch() if one.seq != 1 or row.new_epoch != body.header.epoch:
+                content = Verdict.MALFORMED
+            case _:
+                pass
+        rows.append(Read(seq=one.seq, raw=one.row, row=row, content=content))
+    return rows
 
 
 def asked(journal: Journal, header: Header, rows: Sequence[Read]) -> list[tuple[bytes, int, int]]:

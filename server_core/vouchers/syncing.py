@@ -7,16 +7,8 @@ from msgspec import Struct, field
 
 from devices.entropy import Entropy
 from offline.codec import revocations_bytes
-from offline.journal import (
-    GENESIS,
-    Accept,
-    Apply,
-    NewEpoch,
-    VoidRow,
-    decode_row,
-)
+from offline.journal import GENESIS, Accept, Apply, NewEpoch
 from offline.model import Beacon, Revocations
-from offline.payer import check_void_signature
 from offline.signing import beacon_message, revocations_message, sync_answer_message
 from offline.sync import (
     Header,
@@ -28,7 +20,6 @@ from offline.sync import (
     check_sync_request,
 )
 from offline.verdicts import Refused, Verdict
-from offline.verify import check_for_settlement
 from offline.wire import SignedBeacon, SignedRevocations
 from server_core.db.work import Database, Work
 from server_core.errors import denied, invalid
@@ -85,27 +76,7 @@ def _read(request: SyncRequest, terminal: Terminal, keys: Keys) -> list[Read]:
     """Everything that needs no state: the terminal's signature, strict rows, vouchers' signatures."""
     if check_sync_request(request, terminal.key) is not Verdict.ACCEPTED:
         raise denied("vouchers.sync_signature", "this request is not signed by its terminal")
-    bundle = keys.bundle.bundle
-    rows = []
-    for one in request.body.rows:
-        row = decode_row(one.row)
-        content = Verdict.ACCEPTED
-        match row:
-            case Verdict():
-                content = row
-            case Accept():
-                content = check_for_settlement(row.signed, bundle)
-            case VoidRow():
-                content = check_void_signature(row.signed, bundle)
-                signer = (row.signed.cert.terminal, row.signed.cert.payee)
-                if content is Verdict.ACCEPTED and signer != (terminal.id, terminal.payee):
-                    content = Verdict.OTHER_SUBJECT
-            case NewEpoch() if one.seq != 1 or row.new_epoch != request.body.header.epoch:
-                content = Verdict.MALFORMED
-            case _:
-                pass
-        rows.append(Read(seq=one.seq, raw=one.row, row=row, content=content))
-    return rows
+    return histories.read_rows(request.body, terminal, keys.bundle.bundle)
 
 
 async def _take(
