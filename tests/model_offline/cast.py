@@ -1,7 +1,8 @@
 """Who plays: keys, one issuer, allowances, shops, and signatures that stand for real ones.
 
-A symbolic signature is SHA-512 over public key and message: whoever the model lets sign can, and any other
-bytes do not hold. Everything that is signed, hashed and decided is the project's own.
+A symbolic signature is SHA-512 over public key and message, or the same bytes backwards: ECDSA too has a
+second form that holds, and anybody can make it. Whoever the model lets sign can sign, and no other bytes
+hold. Everything that is signed, hashed and decided is the project's own.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,13 @@ from offline.model import (
     VoidReason,
     Voucher,
 )
-from offline.wire import SignedAllowance, SignedRequest, SignedRevocations, SignedVoid, SignedVoucher
+from offline.wire import (
+    SignedAllowance,
+    SignedRequest,
+    SignedRevocations,
+    SignedVoid,
+    SignedVoucher,
+)
 from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.vouchers import histories, model
@@ -52,7 +59,8 @@ def sign(public: bytes, message: bytes) -> bytes:
 
 
 def _holds(_: Algorithm, public: bytes, message: bytes, sig: bytes) -> bool:
-    return sig == sign(public, message)
+    good = sign(public, message)
+    return sig in {good, good[::-1]}
 
 
 @contextmanager
@@ -150,7 +158,7 @@ def request(who: int, number: int, amount: int) -> SignedRequest:
 
 
 VOUCHERS: dict[bytes, SignedVoucher] = {}
-"""By name: h, with `!` behind it for a copy that has a bit of the signature flipped."""
+"""By name: h, with FLIPPED or SECOND behind it for a copy with another signature."""
 
 
 def voucher(device: int, hold: int, body: Voucher) -> bytes:
@@ -163,11 +171,20 @@ def voucher(device: int, hold: int, body: Voucher) -> bytes:
     return made.h
 
 
-def flipped(name: bytes) -> bytes:
+FLIPPED, SECOND = b"!", b"~"
+
+
+def altered(name: bytes, how: bytes) -> bytes:
+    """A copy with the same h: FLIPPED has a bit of its signature turned, SECOND holds in its other form."""
     good = VOUCHERS[name]
-    sig = bytes([good.sig_v[0] ^ 1]) + good.sig_v[1:]
-    bad = SignedVoucher.of(KID, good.allowance_raw, good.sig_a, good.voucher_raw, sig)
-    return VOUCHERS.setdefault(name + b"!", bad).h + b"!"
+    sig = good.sig_v[::-1] if how == SECOND else bytes([good.sig_v[0] ^ 1]) + good.sig_v[1:]
+    copy = SignedVoucher.of(KID, good.allowance_raw, good.sig_a, good.voucher_raw, sig)
+    return VOUCHERS.setdefault(name + how, copy).h + how
+
+
+def holds(name: bytes) -> bool:
+    """Whether the voucher's signatures do."""
+    return name[32:] != FLIPPED
 
 
 @lru_cache(None)
@@ -191,11 +208,12 @@ def revocations(to: int, base: int, aids: tuple[bytes, ...]) -> bytes:
     ).to_bytes()
 
 
+@lru_cache(None)
 def said(name: bytes) -> str:
     """A voucher in words."""
     v = VOUCHERS[name].voucher
     device = VOUCHERS[name].allowance.aid[0] - 0xA0
-    bit = ", a bit flipped" if name.endswith(b"!") and len(name) == 33 else ""
+    bit = {FLIPPED: ", a bit flipped", SECOND: ", signed in its second form"}.get(name[32:], "")
     return (
         f"voucher {name.hex()[:4]} (device {device}, counter {v.counter}, amount {v.amount}, cum {v.cum},"
         f" shop {WHO[v.terminal]}, request {v.nonce[7]}{bit})"

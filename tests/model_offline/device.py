@@ -93,7 +93,9 @@ class Device(Part):
 def forgeries(device: Device, request: SignedRequest, seen: frozenset[bytes]) -> list[bytes]:
     """What a broken device may sign for a request: any counter, right or wrong sums and places."""
     amount, made = request.body.amount, []
-    own = [h for h in seen if cast.VOUCHERS[h].allowance.aid[0] == 0xA0 + device.who and len(h) == 32]
+    own = [
+        h for h in seen if cast.VOUCHERS[h].allowance.aid[0] == 0xA0 + device.who and len(h) == 32
+    ]
     for counter in (1, 2):
         befores = sorted(h for h in own if cast.VOUCHERS[h].voucher.counter == counter - 1)
         prevs = {NO_PREV, *(h[:8] for h in befores[:1])}
@@ -114,5 +116,3 @@ def forgeries(device: Device, request: SignedRequest, seen: frozenset[bytes]) ->
             if cum <= device.hold
         ]  # fmt: skip
     return made
-
-

@@ -4,6 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 from devices.clock import Clock, SystemClock
+from tests.model_offline import moves
 from tests.model_offline.part import Broken
 from tests.model_offline.world import Scope, World
 
@@ -39,7 +40,7 @@ def explore(scope: Scope, *, most: int | None = None, clock: Clock | None = None
 
     while waiting:
         world, name, depth = waiting.popleft()
-        for _, label, act in world.moves():
+        for label, act in moves.every(world):
             try:
                 after = act()
                 if after is None:

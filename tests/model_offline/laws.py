@@ -11,7 +11,9 @@ def check_server(s: Server) -> None:
     for aid, a in s.allowances.items():
         settled = sum(one.amount for one in s.settled.values() if one.aid == aid)
         law(a.settled == settled, "an allowance's settled is the sum of its settled vouchers")
-        law(min(a.settled, a.claimed, a.unclaimed, a.returned) >= 0, "no part of a hold is negative")
+        law(
+            min(a.settled, a.claimed, a.unclaimed, a.returned) >= 0, "no part of a hold is negative"
+        )
         parts = a.settled + a.claimed + a.unclaimed + a.returned
         law(parts <= a.hold, "settled + claimed + unclaimed + returned <= hold")
         if a.state is State.CLOSED:
@@ -38,6 +40,9 @@ def _losers_are_paid(s: Server, aid: bytes) -> None:
 
 def _voids(s: Server) -> None:
     paid = {one.h: (one.terminal, one.amount) for one in s.settled.values()}
+    paid |= {
+        h: (one.terminal, one.amount) for h, one in s.unclaimed.items() if one.paid_to == "merchant"
+    }
     for rows in s.seen.values():
         paid |= {o.link.h: (o.terminal, s.claims[o.link.h]) for o in rows if o.link.h in s.claims}
     for h, amount in s.refunded.items():
@@ -53,9 +58,10 @@ def _voids(s: Server) -> None:
             continue
         law(s.refunded.get(h, 0) == paid[h][1], "a void of a settled voucher is its full refund")
     for h, waits in s.unclaimed.items():
+        given_back = (h, waits.terminal) in s.voids
         law(
-            waits.paid_to != "merchant" or (h, waits.terminal) not in s.voids or h in paid,
-            "what its terminal gave back is not claimed by its merchant",
+            waits.paid_to != "merchant" or not given_back or s.refunded.get(h) == waits.amount,
+            "a void of a claimed voucher is its full refund",
         )
 
 

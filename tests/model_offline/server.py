@@ -16,7 +16,17 @@ from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.vouchers import endings, histories, rules
 from server_core.vouchers.histories import Stored
-from server_core.vouchers.model import Claimed, Ended, Item, Journal, Read, Seen, Settled, State, Unclaimed
+from server_core.vouchers.model import (
+    Claimed,
+    Ended,
+    Item,
+    Journal,
+    Read,
+    Seen,
+    Settled,
+    State,
+    Unclaimed,
+)
 from tests.model_offline import cast
 from tests.model_offline.part import Part, law
 
@@ -38,9 +48,7 @@ class Server(Part):
         for slot in cls.__slots__:
             setattr(made, slot, {})
         made.allowances = {(a := cast.issued(d, hold)).aid: a for d in range(devices)}
-        made.journals = {
-            one.id: Journal(terminal=one.id) for one in cast.TERMINALS[:shops]
-        }
+        made.journals = {one.id: Journal(terminal=one.id) for one in cast.TERMINALS[:shops]}
         made.states = {one.id: TerminalState.ACTIVE for one in cast.TERMINALS[:shops]}
         made.evidence = set()
         made._name = None
@@ -51,7 +59,9 @@ class Server(Part):
 
     # Sync
 
-    def serve(self, request: SyncRequest) -> tuple[SyncAnswer, list[tuple[bytes, Verdict]]]:
+    def serve(
+        self, request: SyncRequest, now_s: int
+    ) -> tuple[SyncAnswer, list[tuple[bytes, Verdict]]]:
         """What `syncing.sync` does in its one Work; the answer, and a verdict a voucher."""
         me, header = self.terminal(request.terminal), request.body.header
         before = self.journals[me.id]
@@ -63,9 +73,9 @@ class Server(Part):
         items: Sequence[ItemResult] = placed.again
         journal = placed.journal
         if placed.verdict is Verdict.JOURNAL_FORK:
-            items = self._forked(me, placed, request, rows, stored)
+            items = self._forked(me, placed, request, rows, stored, now_s)
         elif placed.goes_on:
-            items, journal = self._go_on(me, placed, request)
+            items, journal = self._go_on(me, placed, request, now_s)
         if before.epoch == journal.epoch == self.journals[me.id].epoch:
             law(journal.acked_seq >= before.acked_seq, "acked never goes down at the server")
         answer = self._answer(request, placed.verdict, journal, items)
@@ -95,13 +105,13 @@ class Server(Part):
         )
 
     def _go_on(
-        self, me: Terminal, placed: histories.Placed, request: SyncRequest
+        self, me: Terminal, placed: histories.Placed, request: SyncRequest, now_s: int
     ) -> tuple[list[ItemResult], Journal]:
         header, fresh = request.body.header, placed.fresh
         at = (me.id, header.epoch, header.applied)
         first, last = self.heads.get(at, (header.head_seq, header.head_seq))
         self.heads[at] = (min(first, header.head_seq), max(last, header.head_seq))
-        verdicts = self._settle(me, fresh, placed.journal.applied)
+        verdicts = self._settle(me, fresh, placed.journal.applied, now_s)
         links = histories.links(placed.journal, fresh)
         made = [
             ItemResult(seq=one.seq, row_hash=link, result=verdict)
@@ -120,11 +130,12 @@ class Server(Part):
         request: SyncRequest,
         rows: list[Read],
         stored: Stored,
+        now_s: int,
     ) -> list[ItemResult]:
         if self.states[me.id] is TerminalState.ACTIVE:
             self.states[me.id] = TerminalState.QUARANTINED
         taken = [one for one in rows if isinstance(one.row, Accept | Apply)]
-        results = self._settle(me, taken, placed.journal.applied)
+        results = self._settle(me, taken, placed.journal.applied, now_s)
         judged = {one.seq: result for one, result in zip(taken, results, strict=True)}
         items = histories.forked(placed.journal, request.body.header, rows, judged, stored)
         law(
@@ -158,7 +169,9 @@ class Server(Part):
 
     # Settlement
 
-    def _settle(self, me: Terminal, rows: Sequence[Read], applied: int) -> list[Verdict]:
+    def _settle(
+        self, me: Terminal, rows: Sequence[Read], applied: int, now_s: int
+    ) -> list[Verdict]:
         steps, voids = rules.steps(rows, applied)
         items = [one for one in steps if isinstance(one, Item)]
         aids = {one.signed.allowance.aid for one in items}
@@ -170,7 +183,7 @@ class Server(Part):
             used={one for one in used if one[0] == me.id},
             revoked={aid: e for aid, e in self.revoked.items() if aid in aids},
         )
-        judged = rules.judge(steps, me, facts, cast.NOW * 1000)
+        judged = rules.judge(steps, me, facts, now_s * 1000)
         self._write(judged, facts)
         for one in steps:
             if isinstance(one, Ended):
@@ -184,7 +197,7 @@ class Server(Part):
 
     def _write(self, judged: rules.Judged, facts: rules.Facts) -> None:
         for one in judged.seen:
-            self.seen[one.aid] = (*self.seen.get(one.aid, ()), one)
+            self.seen[one.aid] = (*self.seen.get(one.aid, ()), replace(one, seen_at=0))
         for one in judged.settled:
             law(
                 (one.aid, one.counter) not in self.settled,
@@ -210,7 +223,8 @@ class Server(Part):
             holder = self.settled.get((a.aid, v.counter))
             if verdict in {Verdict.ACCEPTED, Verdict.DUPLICATE}:
                 law(
-                    holder is not None and holder.h == h and holder.terminal == v.terminal,
+                    holder is not None
+                    and (holder.h, holder.terminal, holder.amount) == (h, v.terminal, v.amount),
                     "who is told that a voucher is settled, has been paid for it",
                 )
             if verdict is Verdict.DOUBLE_SPEND:
@@ -262,7 +276,9 @@ class Server(Part):
 
     def _refund(self, hs: set[bytes]) -> None:
         waiting = [
-            one for key, one in sorted(self.voids.items()) if key[0] in hs and one.applied_at is None
+            one
+            for key, one in sorted(self.voids.items())
+            if key[0] in hs and one.applied_at is None
         ]
         terminals = {me: self.terminal(me) for me in self.states}
         for due in endings.refunds(waiting, self._paid(), terminals, self.refunded, MOST):
@@ -335,7 +351,6 @@ class Server(Part):
             endings.check_claim(found, shop.party, cast.TERMINALS[who].party, sent, voids)
         except DomainError:
             return False
-        if found.paid_to is not None:
-            return False
-        self.unclaimed[h] = replace(found, paid_to="merchant")
-        return True
+        if found.paid_to is None:
+            self.unclaimed[h] = replace(found, paid_to="merchant")
+        return found.paid_to is None

@@ -5,7 +5,14 @@ from typing import Self
 from edge_agent import terminal_rules as rules
 from edge_agent.clock_floor import FloorMark
 from edge_agent.errors import AgentError, VerdictError
-from edge_agent.store.terminal_rows import JournalRow, RedeemedRow, RequestRow, ShopLimits, SyncState, Totals
+from edge_agent.store.terminal_rows import (
+    JournalRow,
+    RedeemedRow,
+    RequestRow,
+    ShopLimits,
+    SyncState,
+    Totals,
+)
 from offline import journal, trust, verify
 from offline.journal import GENESIS, Accept, Apply, Close, CloseReason, VoidRow
 from offline.model import VoidReason
@@ -71,7 +78,9 @@ class Shop(Part):
     # Before a sale
 
     def ask(self, amount: int, number: int, now_s: int) -> bool:
-        unsettled = [one for one in self.redeemed.values() if one.result is None and not one.returned]
+        unsettled = [
+            one for one in self.redeemed.values() if one.result is None and not one.returned
+        ]
         still_open = [one for one in self.requests.values() if one.state == "open"]
         try:
             rules.check_ask(
@@ -113,7 +122,7 @@ class Shop(Part):
         return TerminalFacts(
             payee=me.payee, terminal=me.id, bundle=cast.BUNDLE, now_s=now_s,
             challenge=rules.challenge(self.requests.get(signed.voucher.nonce), due=False),
-            voided=signed.h in self.voided, redeemed=signed.h in self.redeemed,
+            voided=signed.h in self.voided, redeemed=self.took(name) is not None,
             revoked=aid in self.revoked, stored=stored,
             allowance_exposure=sum(
                 one.amount
@@ -122,6 +131,10 @@ class Shop(Part):
             ),
             exposure_limit=self.limits.allowance_limit,
         )  # fmt: skip
+
+    def took(self, name: bytes) -> RedeemedRow | None:
+        """The sale that this very payment made here, whatever its signature looks like."""
+        return self.redeemed.get(cast.VOUCHERS[name].h)
 
     def scan(self, name: bytes, now_s: int) -> tuple[Judgement, bool]:
         """Judge a code, make a sale durable; the judgement and whether the screen says paid."""
@@ -133,7 +146,7 @@ class Shop(Part):
         if judged.evidence is not None:
             self.evidence[signed.h] = (signed.allowance.aid, link_of(signed))
         again = judged.verdict is Verdict.ALREADY_ACCEPTED and rules.shows_paid(
-            self.redeemed.get(signed.h), signed.voucher.nonce, self.screen
+            self.took(name), signed.voucher.nonce, self.screen
         )
         return judged, again
 
@@ -159,7 +172,7 @@ class Shop(Part):
         signed = cast.VOUCHERS[name]
         if signed.h in self.voided:
             return None
-        accepted = self.redeemed.get(signed.h)
+        accepted = self.took(name)
         if accepted is None:
             if give_back or not verify.may_void(signed, self.facts(name, now_s)):
                 return None
@@ -230,7 +243,12 @@ class Shop(Part):
         if row.result is not None:
             return None
         self.rows[row.epoch, row.seq] = JournalRow(
-            epoch=row.epoch, seq=row.seq, row=row.row, chain=row.chain, written_at_s=0, result=str(result)
+            epoch=row.epoch,
+            seq=row.seq,
+            row=row.row,
+            chain=row.chain,
+            written_at_s=0,
+            result=str(result),
         )
         content = histories.decode_row(row.row)
         if not isinstance(content, Accept) or content.signed.h not in self.redeemed:
