@@ -264,13 +264,17 @@ class Server(Part):
     # Voids, witness, close, claim
 
     def _paid(self) -> dict[bytes, Settled]:
+        """What a shop was paid for: settled, by claim at close, or of unclaimed money."""
         paid = {one.h: one for one in self.settled.values()}
+        late = self.claims | {
+            h: one.amount for h, one in self.unclaimed.items() if one.paid_to == "merchant"
+        }
         for rows in self.seen.values():
             for one in rows:
-                if one.link.h in self.claims:
+                if one.link.h in late:
                     paid[one.link.h] = Settled(
                         aid=one.aid, counter=one.link.counter, h=one.link.h, terminal=one.terminal,
-                        nonce=one.nonce, amount=self.claims[one.link.h],
+                        nonce=one.nonce, amount=late[one.link.h],
                     )  # fmt: skip
         return paid
 

@@ -189,7 +189,7 @@ REVERSALS = (
     _reversal("a void is applied whoever signed it", "rogue shop",
               "a refund has a void by the voucher's own terminal", (endings, "_own", lambda *_: True)),
     _reversal("a void of a settled voucher is not applied", "voids",
-              "a void of a settled voucher is its full refund", (endings, "refunds", given_again)),
+              "a void of what its shop was paid for", (endings, "refunds", given_again)),
     _reversal("a void needs no good signature of the voucher", "voids",
               "a void of what was refused is signed only", (verify, "may_void", void_unsigned)),
     _reversal("a refused item occupies the key", "rogue shop",
@@ -233,6 +233,6 @@ REVERSALS = (
     _reversal("a device that was put back signs on", "device put back",
               "what an honest terminal accepted",
               (payer_rules, "rolled_back", lambda *_, **__: False), (port, "advance", signs_on)),
-    _reversal("a claim does not ask for voids", "claim", "a void of a claimed voucher",
+    _reversal("a claim does not ask for voids", "claim", "a void of what its shop was paid for",
               (endings, "check_claim", lambda *_: None)),
 )  # fmt: skip
