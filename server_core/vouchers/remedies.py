@@ -113,7 +113,8 @@ async def waiting_voids(reader: Reader, after: bytes, limit: int) -> list[tuple[
         "SELECT v.h, s.aid FROM voucher_void v JOIN voucher_seen s ON s.h = v.h"
         " AND s.terminal = v.terminal WHERE v.applied_at IS NULL AND v.h > $1"
         " AND (EXISTS (SELECT 1 FROM voucher_settled p WHERE p.h = v.h)"
-        "  OR EXISTS (SELECT 1 FROM voucher_claim c WHERE c.aid = s.aid AND c.h = v.h))"
+        "  OR EXISTS (SELECT 1 FROM voucher_claim c WHERE c.aid = s.aid AND c.h = v.h)"
+        "  OR EXISTS (SELECT 1 FROM voucher_unclaimed u WHERE u.h = v.h AND u.paid_to = 'merchant'))"
         " ORDER BY v.h LIMIT $2",
         after,
         limit,

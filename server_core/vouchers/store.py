@@ -248,13 +248,16 @@ async def evidence(reader: Reader, limit: int = 1000) -> list[Evidence]:
 
 
 async def paid_by_h(reader: Reader, hs: Collection[bytes]) -> dict[bytes, Settled]:
-    """What a shop was paid for these vouchers: settled, or by claim when the allowance closed."""
+    """What a shop was paid for these vouchers: settled, by claim at close, or of unclaimed money."""
     found = await reader.rows(
         "SELECT aid, counter, h, terminal, nonce, amount FROM voucher_settled"
         " WHERE h = ANY($1::bytea[])"
         " UNION ALL SELECT c.aid, s.counter, c.h, s.terminal, s.nonce, c.amount"
         " FROM voucher_claim c JOIN voucher_seen s ON s.aid = c.aid AND s.h = c.h"
-        " WHERE c.h = ANY($1::bytea[])",
+        " WHERE c.h = ANY($1::bytea[])"
+        " UNION ALL SELECT u.aid, s.counter, u.h, s.terminal, s.nonce, u.amount"
+        " FROM voucher_unclaimed u JOIN voucher_seen s ON s.aid = u.aid AND s.h = u.h"
+        " WHERE u.h = ANY($1::bytea[]) AND u.paid_to = 'merchant'",
         list(hs),
     )
     return {row["h"]: Settled(**dict(row)) for row in found}

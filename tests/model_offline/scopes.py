@@ -42,9 +42,12 @@ SCOPES = (
     Scope(
         name="voids",
         about="refused and returned, handed in before, with and after the voucher",
-        budget={
-            "ask 0": 2, "send 0": 2, "void": 1, "return": 1, "hand in": 1, "flip": 1, "second": 1,
-        },
+        budget={"ask 0": 2, "send 0": 2, "void": 1, "return": 1, "hand in": 1},
+    ),
+    Scope(
+        name="altered copies",
+        about="the same payment with a signature that does not hold, and with another that does",
+        budget={"ask 0": 2, "send 0": 1, "void": 1, "hand in": 1, "flip": 1, "second": 1},
     ),
     Scope(
         name="close",
@@ -79,7 +82,7 @@ SCOPES = (
         about="a copied file of a payer's device, and a crash",
         shops=2,
         budget={
-            "ask 0": 2, "ask 1": 1, "send 0": 1, "send 1": 1, "crash": 1, "device copy": 1,
+            "ask 0": 1, "ask 1": 1, "send 0": 1, "send 1": 1, "crash": 1, "device copy": 1,
             "device back": 1,
         },
     ),
@@ -98,20 +101,23 @@ SCOPES = (
     ),
     Scope(
         name="rogue shop",
-        about="a shop that journals what it likes, another that voids what is not its own",
+        about="a shop that journals what it likes, with a payer who signs what it likes",
         shops=2,
         honest=False,
-        budget={
-            "ask 0": 1, "ask 1": 1, "send 0": 1, "send 1": 1, "rogue": 2, "foreign void": 1,
-            "stranger": 1, "forge": 1,
-        },
+        budget={"ask 0": 1, "ask 1": 1, "send 0": 1, "send 1": 1, "rogue": 2, "forge": 1},
+    ),
+    Scope(
+        name="strangers",
+        about="a shop that voids what is not its own, a merchant who bears witness",
+        shops=2,
+        budget={"ask 0": 2, "send 0": 2, "foreign void": 1, "stranger": 1, "witness": 1, "time": 2},
     ),
     Scope(
         name="floor limit",
         about="as much unsettled money as a shop may hold, and no more requests",
         devices=2,
-        limits=ShopLimits(floor_limit=2),
-        budget={"ask 0": 3, "send 0": 2, "end": 1, "return": 1},
+        limits=ShopLimits(floor_limit=1),
+        budget={"ask 0": 2, "send 0": 2, "end": 1, "return": 1},
     ),
 )  # fmt: skip
 BY_NAME = {one.name: one for one in SCOPES}

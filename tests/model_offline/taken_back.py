@@ -184,13 +184,13 @@ def _reversal(
 
 
 REVERSALS = (
-    _reversal("a sale is found again by its signature, not by h", "voids",
+    _reversal("a sale is found again by its signature, not by h", "altered copies",
               "a sale that was shown as paid is not voided", (Shop, "took", by_signature)),
-    _reversal("a void is applied whoever signed it", "rogue shop",
+    _reversal("a void is applied whoever signed it", "strangers",
               "a refund has a void by the voucher's own terminal", (endings, "_own", lambda *_: True)),
     _reversal("a void of a settled voucher is not applied", "voids",
               "a void of what its shop was paid for", (endings, "refunds", given_again)),
-    _reversal("a void needs no good signature of the voucher", "voids",
+    _reversal("a void needs no good signature of the voucher", "altered copies",
               "a void of what was refused is signed only", (verify, "may_void", void_unsigned)),
     _reversal("a refused item occupies the key", "rogue shop",
               "who is told that a voucher is settled", (rules, "_judge", occupied)),
@@ -221,7 +221,7 @@ REVERSALS = (
               "a frozen allowance returns nothing", (endings, "close", no_claims)),
     _reversal("close gives back what is witnessed, its request closed or not", "close",
               "what a shop took and its payer showed", (endings, "_let_go", lambda *_: True)),
-    _reversal("anybody bears witness", "rogue shop", "a witness is taken only from the payer's own",
+    _reversal("anybody bears witness", "strangers", "a witness is taken only from the payer's own",
               (rules, "may_witness", lambda _signed, found, _actor: found is not None)),
     _reversal("the floor limit refuses at the scan", "floor limit",
               "an honest voucher for an open request is taken",
