@@ -153,6 +153,7 @@ class Shop(Part):
     def _redeem(self, name: bytes, now_s: int) -> None:
         signed = cast.VOUCHERS[name]
         a, v = signed.allowance, signed.voucher
+        law(v.terminal == cast.TERMINALS[self.who].id, "a copy at another shop is never accepted")
         law(
             not any((one.aid, one.counter) == (a.aid, v.counter) for one in self.redeemed.values()),
             "a terminal redeems a (aid, counter) once",

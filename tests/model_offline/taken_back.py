@@ -45,8 +45,8 @@ _settle, _judge, _close, _refunds = rules._settle, rules._judge, endings.close, 
 _answered, _check_ask, _at_terminal = (
     terminal_rules.answered, terminal_rules.check_ask, verify.judge,
 )  # fmt: skip
-_may_void, _same_sale, _part, _judge_all = (
-    verify.may_void, verify._same_sale, endings.part, rules.judge,
+_may_void, _same_sale, _judge_all = (
+    verify.may_void, verify._same_sale, rules.judge,
 )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def occupied(item: Any, terminal: Any, facts: Any, judged: Any, now_ms: int) -> 
         key = (a.aid, v.counter)
         if key not in facts.settled:
             taken = Settled(
-                aid=a.aid, counter=v.counter, h=item.signed.h, terminal=terminal.id, nonce=v.nonce,
+                aid=a.aid, counter=v.counter, h=item.signed.h, terminal=terminal.id, nonce=item.signed.h[:8],
                 amount=0,
             )  # fmt: skip
             facts.settled[key] = taken
@@ -111,7 +111,8 @@ def any_h(item: Any, allowance: Any, facts: Any) -> Verdict:
 
 
 def ack_follows(*given: Any) -> Any:
-    return replace(_answered(*given), acked_seq=given[2].acked_seq)
+    state, _, answer, _ = given
+    return replace(_answered(*given), acked_seq=min(answer.acked_seq, state.head_seq))
 
 
 def same_epoch(state: Any, unacked: Any, acked_chain: Any, open_nonces: Any, *rest: Any) -> Any:
