@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments bench-offline sim sim-mutants \
-  sim-payments sim-payments-mutants soak lock clean
+  sim-payments sim-payments-mutants model-offline model-offline-reversals soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -88,6 +88,12 @@ sim-payments: setup  ## N payments with faults through the real engine, held to 
 
 sim-payments-mutants: setup  ## faults planted in the engine, one at a time: the payments must find each
 	@$(BIN)/python -m tests.sim_payments.mutants
+
+model-offline: setup  ## every state of small worlds of vouchers, by the project's own rules, every law in each
+	@$(BIN)/python -m tests.model_offline.run
+
+model-offline-reversals: setup  ## single rules of vouchers taken back: a law must break for each
+	@$(BIN)/python -m tests.model_offline.reversals
 
 MINUTES ?= 30
 RATE ?= 40

@@ -6,6 +6,7 @@ from typing import Final
 from edge_agent.store.terminal_rows import RedeemedRow
 from edge_agent.store.terminal_work import Work
 from edge_agent.terminal import Terminal
+from edge_agent.terminal_rules import shows_paid
 from offline.codec import receipt_bytes
 from offline.journal import Accept
 from offline.model import Receipt
@@ -78,10 +79,9 @@ def _refused(
     amount, ccy = signed.voucher.amount, signed.allowance.ccy
     if verdict is Verdict.ALREADY_ACCEPTED:
         row = terminal.store.redeemed(signed.h)
-        on_screen = row is not None and row.nonce == screen and screen == signed.voucher.nonce
         return Scanned(
             verdict=verdict,
-            paid=on_screen,
+            paid=shows_paid(row, signed.voucher.nonce, screen),
             amount=amount,
             ccy=ccy,
             receipt=row.receipt if row is not None else None,

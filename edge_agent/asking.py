@@ -7,6 +7,7 @@ from edge_agent.errors import AgentError, VerdictError
 from edge_agent.store.terminal_rows import RequestRow
 from edge_agent.store.terminal_work import Work
 from edge_agent.terminal import Terminal, close
+from edge_agent.terminal_rules import check_ask
 from offline.codec import request_bytes
 from offline.journal import CloseReason
 from offline.model import NONCE_SIZE, PaymentRequest, Risk
@@ -62,28 +63,21 @@ def ask(terminal: Terminal, amount: int, ccy: str | None = None) -> Asked:
 
 def _may_ask(terminal: Terminal, work: Work, amount: int, ccy: str) -> tuple[Risk, bool]:
     """Refuse with a verdict, or say what may be risked and whether going online soon would be wise."""
-    state, policy = work.state, terminal.bundle.policy(ccy)
-    if state.quarantined:
-        raise VerdictError(Verdict.JOURNAL_FORK)
-    if state.must_sync:
-        raise VerdictError(Verdict.SYNC_OVERDUE, "restored: one sync comes first")
-    if policy is None or ccy != terminal.ccy:
+    policy = terminal.bundle.policy(ccy) if ccy == terminal.ccy else None
+    if policy is None:
         raise VerdictError(Verdict.CURRENCY_MISMATCH)
     risk = policy.risk
-    if not terminal.floor.trusted(behind_s=risk.clock_behind_s, ahead_s=risk.clock_ahead_s):
-        raise VerdictError(Verdict.CLOCK_UNTRUSTED)
-    since = None if state.last_sync_s is None else work.now_s - state.last_sync_s
-    if since is None or since > risk.hard_age_s:
-        raise VerdictError(Verdict.SYNC_OVERDUE)
-    if work.now_s > terminal.certificate.not_after:
-        raise VerdictError(Verdict.CERTIFICATE_EXPIRED)
-    if amount > policy.cap_each:
-        raise VerdictError(Verdict.OVER_VOUCHER_LIMIT)
-    totals = terminal.store.totals()
-    exposure = totals.unsettled + totals.open_amount + amount
-    if exposure > risk.hard_sum:
-        raise VerdictError(Verdict.FLOOR_LIMIT)
-    near = exposure > risk.soft_sum or since > risk.soft_age_s
+    near = check_ask(
+        amount,
+        state=work.state,
+        totals=terminal.store.totals(),
+        policy=policy,
+        not_after=terminal.certificate.not_after,
+        now_s=work.now_s,
+        clock_trusted=terminal.floor.trusted(
+            behind_s=risk.clock_behind_s, ahead_s=risk.clock_ahead_s
+        ),
+    )
     return risk, near or terminal.entropy.below(risk.online_in) == 0
 
 

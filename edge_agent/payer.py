@@ -7,6 +7,7 @@ from devices.clock import Clock
 from devices.entropy import Entropy
 from devices.keystore.port import CounterRefused, KeyStore
 from edge_agent.errors import AgentError, VerdictError
+from edge_agent.payer_rules import next_voucher, rolled_back
 from edge_agent.store.payer_store import (
     AllowanceRow,
     PayerSelf,
@@ -15,7 +16,7 @@ from edge_agent.store.payer_store import (
     VoucherRow,
 )
 from offline.codec import voucher_bytes
-from offline.model import NO_PREV, Bundle, Voucher
+from offline.model import Bundle
 from offline.payer import (
     PayerFacts,
     check_receipt,
@@ -84,20 +85,13 @@ class Payer:
         return len(rows)
 
     def rolled_back(self, row: AllowanceRow) -> bool:
-        """Whether this file and the key disagree in a way that no crash explains.
-
-        A crash leaves the file one ahead of the key, or level with it, and then with a reserved row;
-        anything else means that one of the two was put back.
-        """
-        counter = self.keys.counter(row.scope)
-        if counter == row.counter:
-            return False
-        one_reserved = any(
+        """Whether this file and the key disagree in a way that no crash explains."""
+        reserved = any(
             v.voucher.counter == row.counter
             for v in self.store.reserved()
             if v.allowance.allowance.aid == row.signed.allowance.aid
         )
-        return not (counter + 1 == row.counter and one_reserved)
+        return rolled_back(self.keys.counter(row.scope), row.counter, reserved=reserved)
 
     def offer(self, text: str) -> Offer:
         """Read a request and say who asks for what; raises the verdict if it may not be paid."""
@@ -149,15 +143,8 @@ class Payer:
             return self._shown(offer.paid)
         row = self._spendable()
         request, a = offer.request, row.signed
-        voucher = Voucher(
-            counter=row.counter + 1,
-            amount=offer.amount,
-            cum=row.cum + offer.amount,
-            payee=request.cert.payee,
-            terminal=request.cert.terminal,
-            nonce=request.body.nonce,
-            ts=self.now_s(),
-            prev=row.last_h[:8] if row.counter else NO_PREV,
+        voucher = next_voucher(
+            request, counter=row.counter, cum=row.cum, last_h=row.last_h, now_s=self.now_s()
         )
         body = voucher_bytes(voucher)
         h = voucher_hash(a.allowance_raw, body)

@@ -10,6 +10,7 @@ from edge_agent.server import Server
 from edge_agent.store.terminal_rows import JournalRow
 from edge_agent.store.terminal_work import Work
 from edge_agent.terminal import Terminal
+from edge_agent.terminal_rules import answered, next_batch
 from edge_agent.trust import refresh_bundle
 from offline.journal import Accept, Apply, VoidRow, read_row
 from offline.model import NONCE_SIZE
@@ -25,7 +26,7 @@ from offline.sync import (
     check_sync_answer,
 )
 from offline.trust import check_beacon, check_revocations
-from offline.verdicts import RETRYABLE, Refused, Verdict
+from offline.verdicts import Refused, Verdict
 from offline.wire import SignedBeacon, SignedRevocations, SignedVoucher
 
 _ROUNDS_MAX: Final = 400
@@ -70,7 +71,7 @@ async def sync(terminal: Terminal, server: Server) -> Synced:
         nonce = answer.next_nonce
         state = terminal.store.state()
         done.left = state.head_seq - state.acked_seq
-        after = _next(
+        after = next_batch(
             request,
             answer,
             acked_before=before.acked_seq,
@@ -96,44 +97,6 @@ async def _newer_bundle(
         return e
     done.bundle_version = terminal.bundle.version
     return None
-
-
-def _next(
-    request: SyncRequest,
-    answer: SyncAnswer,
-    *,
-    acked_before: int,
-    acked: int,
-    head: int,
-    forked: bool,
-) -> int | None:
-    """Give the row after which the next batch starts, or None when there is no more to say."""
-    rows = request.body.rows
-    if answer.verdict is Verdict.REVOCATION_NOT_APPLIED:
-        if head > request.body.header.head_seq:
-            return acked
-        raise _stuck(answer.verdict)
-    if answer.verdict is Verdict.JOURNAL_GAP:
-        first = rows[0].seq if rows else acked + 1
-        # A server that was itself put back to an older state asks for rows it had acked.
-        if answer.acked_seq + 1 < first:
-            return answer.acked_seq
-        raise _stuck(answer.verdict)
-    if forked:
-        # Each voucher is still judged: drain to the end though nothing will be acked.
-        return rows[-1].seq if rows and rows[-1].seq < head else None
-    if acked >= head:
-        return None
-    if acked > acked_before or head > request.body.header.head_seq:
-        return acked
-    if rows and rows[-1].seq <= answer.acked_seq:
-        # Resent rows that we had acked before: go on from where the server is now.
-        return rows[-1].seq
-    raise _stuck(answer.verdict)
-
-
-def _stuck(verdict: Verdict) -> AgentError:
-    return AgentError("edge.sync_stuck", f"the server takes nothing further ({verdict})")
 
 
 def _request(terminal: Terminal, server_nonce: bytes, after: int | None) -> SyncRequest:
@@ -179,29 +142,20 @@ def _apply(terminal: Terminal, request: SyncRequest, answer: SyncAnswer, done: S
     """Take one answer over in one commit."""
     header = request.body.header
     with terminal.work() as work:
-        own = (
-            {
-                row.seq: row
-                for row in terminal.store.journal(
-                    header.epoch, request.body.rows[0].seq, len(request.body.rows)
-                )
-            }
+        sent = (
+            terminal.store.journal(header.epoch, request.body.rows[0].seq, len(request.body.rows))
             if request.body.rows
-            else {}
+            else []
         )
-        done.sent += len(own)
-        for item in answer.items:
-            row = own.get(item.seq)
-            if row is None or row.chain != item.row_hash or item.result in RETRYABLE:
-                continue
-            _settle(work, row, item.result, done)
-        if answer.verdict is Verdict.JOURNAL_FORK:
+        done.sent += len(sent)
+        said = answered(
+            work.state, sent, answer, lambda seq: terminal.store.chain_at(header.epoch, seq)
+        )
+        for row, result in said.results:
+            _settle(work, row, result, done)
+        work.state.acked_seq = said.acked_seq
+        if said.forked:
             work.state.quarantined = done.forked = True
-        elif work.state.acked_seq < answer.acked_seq <= work.state.head_seq:
-            if terminal.store.chain_at(header.epoch, answer.acked_seq) != answer.acked_head:
-                work.state.quarantined = done.forked = True
-            else:
-                work.state.acked_seq = answer.acked_seq
         _take_revocations(terminal, work, answer, done)
         _take_beacon(terminal, work, answer, header.beacon_nonce)
         if answer.verdict is Verdict.ACCEPTED:

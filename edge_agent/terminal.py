@@ -11,16 +11,15 @@ from edge_agent.errors import AgentError
 from edge_agent.store.terminal_rows import RequestRow, TerminalSelf
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.store.terminal_work import Work
+from edge_agent.terminal_rules import challenge
 from offline.codec import read_certificate
 from offline.journal import Close, CloseReason
 from offline.model import Bundle, Certificate, Risk
 from offline.signing import allowance_cache_key
-from offline.verify import Challenge, ChallengeState, TerminalFacts
+from offline.verify import Challenge, TerminalFacts
 from offline.wire import SignedBundle, SignedVoucher
 
 _CACHE_MAX: Final = 4_096
-VOIDED: Final = "voided"
-"""Why a request is closed that a void answered; the journal's VOID row says it, no CLOSE row does."""
 
 
 class Terminal:
@@ -152,15 +151,7 @@ class Terminal:
 
     def _challenge(self, nonce: bytes) -> Challenge:
         row = self.store.request(nonce)
-        if row is None:
-            return Challenge(state=ChallengeState.UNKNOWN)
-        if row.state == "open":
-            state = ChallengeState.EXPIRED if self.due(row) else ChallengeState.OPEN
-        elif row.state == "paid" or row.reason in {CloseReason.PAID_ONLINE, VOIDED}:
-            state = ChallengeState.USED
-        else:
-            state = ChallengeState.EXPIRED
-        return Challenge(state=state, amount=row.amount, ccy=row.ccy)
+        return challenge(row, due=row is not None and self.due(row))
 
 
 def close(work: Work, nonce: bytes, reason: CloseReason) -> None:

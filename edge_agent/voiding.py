@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from edge_agent.errors import AgentError, VerdictError
-from edge_agent.store.terminal_rows import RedeemedRow
+from edge_agent.errors import VerdictError
 from edge_agent.store.terminal_work import Work
-from edge_agent.terminal import VOIDED, Terminal
+from edge_agent.terminal import Terminal
+from edge_agent.terminal_rules import VOIDED, check_return
 from offline.codec import void_bytes
 from offline.journal import VoidRow
 from offline.model import Void, VoidReason
@@ -43,7 +43,7 @@ def void(terminal: Terminal, text: str, *, give_back: bool = False) -> Voided:
     accepted = terminal.store.redeemed(signed.h)
     with terminal.work() as work:
         if accepted is not None:
-            _may_return(terminal, work, accepted, give_back=give_back)
+            check_return(accepted, work.state, terminal.risk, give_back=give_back)
             return _sign(terminal, work, signed, VoidReason.RETURNED)
         facts = terminal.facts(signed, work.now_s)
         if not may_void(signed, facts):
@@ -52,21 +52,6 @@ def void(terminal: Terminal, text: str, *, give_back: bool = False) -> Voided:
                 judge(signed, facts).verdict, "a cancellation is not signed for this"
             )
         return _sign(terminal, work, signed, VoidReason.REFUSED)
-
-
-def _may_return(terminal: Terminal, work: Work, row: RedeemedRow, *, give_back: bool) -> None:
-    if not give_back:
-        raise AgentError(
-            "edge.void_accepted",
-            "this voucher was accepted here: to give it back say so (--return)",
-        )
-    unacked = row.epoch == work.state.epoch and row.seq > work.state.acked_seq
-    if not unacked or row.result is not None:
-        raise AgentError(
-            "edge.void_settled", "the server has this sale already: make an ordinary refund online"
-        )
-    if terminal.risk is None or row.amount > terminal.risk.void_each:
-        raise AgentError("edge.void_limit", "above what this shop gives back offline")
 
 
 def _sign(terminal: Terminal, work: Work, signed: SignedVoucher, reason: VoidReason) -> Voided:

@@ -76,7 +76,11 @@ def told(landed: Landed) -> Intent:
 
 async def land_many(work: Work, landings: Sequence[Landing], *, rails: Rails) -> list[Landed]:
     """Transaction 2 of many: every lock first, keys before intents as confirms take them, then each."""
-    known = await store.attempts_by_id(work, {one.attempt for one in landings})
+    # Whose they are never changes: who has just sent one knows it without a look.
+    known = {one.attempt: one.sent.attempt for one in landings if one.sent is not None}
+    unknown = {one.attempt for one in landings} - known.keys()
+    if unknown:
+        known |= await store.attempts_by_id(work, unknown)
     claims = [answers.claim_of_attempt(one) for one in known.values()]
     await idempotency.hold(work, [one for one in claims if one is not None])
     intents = await store.lock(work, {one.intent for one in known.values()})

@@ -3,9 +3,7 @@
 from typing import Final
 
 import structlog
-from msgspec.structs import replace
 
-from offline.journal import CloseReason
 from server_core.actor import SYSTEM
 from server_core.db.work import Database, Work
 from server_core.errors import DomainError
@@ -15,12 +13,12 @@ from server_core.ledger.model import Code, Transfer, account_id
 from server_core.limits import service as limits
 from server_core.payments import offline
 from server_core.terminals import service as terminals
-from server_core.vouchers import remedies, rules, store
+from server_core.vouchers import endings, remedies, store
 from server_core.vouchers.answers import event
+from server_core.vouchers.endings import Known
 from server_core.vouchers.model import PROFILE, Allowance, Seen, State, Unclaimed
 from server_core.vouchers.rules import Closing
 
-_UNPAID: Final = frozenset({CloseReason.EXPIRED, CloseReason.CANCELLED})
 PAGE: Final = 50
 _log = structlog.get_logger("hundi.vouchers")
 
@@ -47,22 +45,12 @@ async def _close(work: Work, aid: bytes) -> bool:
     found = (await store.lock(work, [aid])).get(aid)
     if found is None or found.state is State.CLOSED:
         return False
-    seen = (await store.seen(work, [aid])).get(aid, {})
+    seen = [*(await store.seen(work, [aid])).get(aid, {}).values()]
     witnessed = await store.witnessed(work, aid)
-    settled = {one.h for one in (await store.settled(work, [aid])).values()}
-    void = await _voided(work, [*seen.values(), *witnessed])
-    lost = [one for one in seen.values() if one.claimable and one.link.h not in void]
-    shown = [one for one in witnessed if one.link.h not in settled]
-    parting = rules.close(found, lost, shown, void | await _let_go(work, shown))
-    closed = replace(
-        found,
-        state=State.CLOSED,
-        claimed=sum(amount for _, amount in parting.claims),
-        unclaimed=sum(amount for _, amount in parting.unclaimed),
-        returned=parting.returned,
-    )
+    parting = endings.part(found, await _known(work, aid, seen, witnessed))
+    closed = endings.closed(found, parting)
     await store.save(work, [closed])
-    await _part(work, closed, parting, {one.link.h: one for one in (*shown, *lost)})
+    await _part(work, closed, parting, {one.link.h: one for one in (*witnessed, *seen)})
     work.emit(
         event(
             "allowance.closed",
@@ -76,24 +64,17 @@ async def _close(work: Work, aid: bytes) -> bool:
     return True
 
 
-async def _voided(work: Work, rows: list[Seen]) -> set[bytes]:
-    """Those whose own terminal gave them back."""
-    held = await remedies.voided(work, [one.link.h for one in rows])
-    return {one.link.h for one in rows if (one.link.h, one.terminal, one.payee) in held}
-
-
-async def _let_go(work: Work, shown: list[Seen]) -> set[bytes]:
-    """Those whose request ended without them: closed unpaid, or paid by another voucher."""
-    if not shown:
-        return set()
-    challenges = {(one.terminal, one.nonce) for one in shown}
-    reasons = await remedies.closed_reasons(work, challenges)
-    paid = await store.settled_challenges(work, challenges)
-    return {
-        one.link.h
-        for one in shown
-        if (one.terminal, one.nonce) in paid or reasons.get((one.terminal, one.nonce)) in _UNPAID
-    }
+async def _known(work: Work, aid: bytes, seen: list[Seen], witnessed: list[Seen]) -> Known:
+    challenges = {(one.terminal, one.nonce) for one in witnessed}
+    held = [one.link.h for one in (*seen, *witnessed)]
+    return Known(
+        seen=seen,
+        witnessed=witnessed,
+        settled={one.h for one in (await store.settled(work, [aid])).values()},
+        voids=await remedies.voided(work, held),
+        closed=await remedies.closed_reasons(work, challenges) if challenges else {},
+        paid=set(await store.settled_challenges(work, challenges)) if challenges else set(),
+    )
 
 
 async def _part(work: Work, closed: Allowance, parting: Closing, rows: dict[bytes, Seen]) -> None:

@@ -198,9 +198,9 @@ async def surrender(
         message = surrender_message(found.raw, counter, cum, h)
         if not verify_signature(algorithm_of(device_key), device_key, message, sig):
             raise denied("vouchers.surrender", "the device's signature does not hold", field="sig")
-        if found.state is not State.ISSUED:
+        drained = rules.surrender(found)
+        if drained is found:
             return found.state
-        drained = replace(found, state=State.DRAINING)
         await store.save(work, [drained])
         said = {"counter": counter, "cum": str(cum), "h": h.hex(), "sig": sig.hex()}
         work.emit(event("allowance.surrendered", drained, actor, **said))

@@ -85,14 +85,14 @@ async def insert_journal_rows(
     )
 
 
-async def knows_epoch(reader: Reader, terminal: bytes, epoch: bytes) -> bool:
-    return bool(
-        await reader.value(
-            "SELECT EXISTS (SELECT 1 FROM journal_claim WHERE terminal = $1 AND epoch = $2)",
-            terminal,
-            epoch,
-        )
+async def known_epochs(reader: Reader, terminal: bytes, epochs: Collection[bytes]) -> set[bytes]:
+    """Those that a header of this terminal named before."""
+    found = await reader.rows(
+        "SELECT DISTINCT epoch FROM journal_claim WHERE terminal = $1 AND epoch = ANY($2::bytea[])",
+        terminal,
+        list(epochs),
     )
+    return {row["epoch"] for row in found}
 
 
 async def revoke(work: Work, aids: Iterable[bytes]) -> None:

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from offline.journal import Row
+from offline.verdicts import Verdict
 from offline.verify import Link
 from offline.wire import SignedVoucher
 
@@ -196,6 +198,15 @@ class Report(Struct, frozen=True, kw_only=True):
     amount: int
     verdict: str
     settled: bool
+
+
+class Read(Struct, frozen=True, kw_only=True):
+    """A journal row as it was read and checked outside the transaction."""
+
+    seq: int
+    raw: bytes
+    row: Row | Verdict
+    content: Verdict
 
 
 class Item(Struct, frozen=True, kw_only=True):

@@ -8,11 +8,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from offline import verify
+from offline.journal import Accept, Apply, Close, VoidRow
 from offline.model import Policy, Risk, VoidReason
 from offline.verdicts import Verdict
 from offline.verify import link_of
+from offline.wire import SignedVoid, SignedVoucher
+from server_core.actor import Actor, Role
 from server_core.errors import conflict, invalid, limited
-from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.vouchers.model import (
     Allowance,
@@ -21,6 +23,7 @@ from server_core.vouchers.model import (
     Evidence,
     HeldVoid,
     Item,
+    Read,
     Seen,
     Settled,
     State,
@@ -53,6 +56,49 @@ class Judged(Struct):
     settled: list[Settled] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     frozen: set[bytes] = field(default_factory=set)
+
+
+def steps(rows: Sequence[Read], applied: int) -> tuple[list[Step], list[HeldVoid]]:
+    """What the rows mean, in their order; rows whose content did not hold mean nothing.
+
+    `applied` is the revocation epoch in force before the first row.
+    """
+    found: list[Step] = []
+    voids: list[HeldVoid] = []
+    for one in rows:
+        match one.row:
+            case Accept():
+                found.append(
+                    Item(
+                        signed=one.row.signed,
+                        content=one.content,
+                        accepted_at=one.row.accepted_at,
+                        applied=applied,
+                    )
+                )
+            case Apply() if one.content is Verdict.ACCEPTED:
+                applied = max(applied, one.row.epoch)
+            case Close() if one.content is Verdict.ACCEPTED:
+                found.append(Ended(nonce=one.row.nonce, reason=str(one.row.reason)))
+            case VoidRow() if one.content is Verdict.ACCEPTED:
+                voids.append(held(one.row.signed))
+                if one.row.signed.void.reason is VoidReason.REFUSED:
+                    found.append(Ended(nonce=one.row.nonce, reason="voided"))
+            case _:
+                pass
+    return found, voids
+
+
+def held(signed: SignedVoid) -> HeldVoid:
+    return HeldVoid(
+        h=signed.void.h,
+        terminal=signed.cert.terminal,
+        aid=signed.void.aid,
+        counter=signed.void.counter,
+        payee=signed.cert.payee,
+        reason=str(signed.void.reason),
+        wire=signed.to_bytes(),
+    )
 
 
 def judge(steps: Iterable[Step], terminal: Terminal, facts: Facts, now_ms: int) -> Judged:
@@ -163,6 +209,23 @@ def _record_evidence(item: Item, known: dict[bytes, Seen], facts: Facts, judged:
         judged.frozen.add(aid)
 
 
+def may_witness(signed: SignedVoucher, found: Allowance | None, actor: Actor) -> bool:
+    """Whether this is the payer's own session, and a voucher under the payer's own allowance."""
+    return (
+        actor.role is Role.PAYER
+        and found is not None
+        and found.party == actor.party
+        and found.raw == signed.allowance_raw
+    )
+
+
+def surrender(allowance: Allowance) -> Allowance:
+    """No new spending; an allowance that drains or is closed stays as it is."""
+    if allowance.state is not State.ISSUED:
+        return allowance
+    return replace(allowance, state=State.DRAINING)
+
+
 def claims_hold(
     base: int, acked: int, rows: Sequence[tuple[int, int]], last: int, claims: Iterable[Claimed]
 ) -> bool:
@@ -179,13 +242,6 @@ def claims_hold(
             if there < claim.applied:
                 return False
     return True
-
-
-def asks_operator(void: HeldVoid, amount: int, terminal: TerminalState, most: int) -> bool:
-    """Whether a void waits for an operator: from a revoked terminal, or above what one may give back."""
-    return terminal is TerminalState.REVOKED or (
-        void.reason == VoidReason.RETURNED and amount > most
-    )
 
 
 class Closing(Struct, frozen=True, kw_only=True):

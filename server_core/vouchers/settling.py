@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
-from offline.journal import Accept, Apply, Close, Row, VoidRow
-from offline.model import VoidReason
+from offline.journal import Accept
 from offline.verdicts import Verdict
 from server_core.db.work import Work
 from server_core.ids import derived
@@ -15,17 +12,8 @@ from server_core.payments import offline
 from server_core.terminals.model import Terminal
 from server_core.vouchers import freezing, journals, remedies, rules, store, voiding
 from server_core.vouchers.answers import event
-from server_core.vouchers.model import Ended, HeldVoid, Item, Settled, Step
+from server_core.vouchers.model import Ended, HeldVoid, Item, Read, Settled
 from server_core.vouchers.rules import Facts, Judged
-
-
-class Read(Struct, frozen=True, kw_only=True):
-    """A journal row as it was read and checked outside the transaction."""
-
-    seq: int
-    raw: bytes
-    row: Row | Verdict
-    content: Verdict
 
 
 async def settle(
@@ -36,7 +24,8 @@ async def settle(
     `applied` is the revocation epoch in force before the first row. The journal is locked by the
     caller, so that no other Work settles or closes this terminal's challenges.
     """
-    steps, closed, voids = _steps(rows, applied, terminal)
+    steps, voids = rules.steps(rows, applied)
+    closed = [(terminal.id, one.nonce, one.reason) for one in steps if isinstance(one, Ended)]
     items = [one for one in steps if isinstance(one, Item)]
     facts = await _facts(work, terminal, items, voids)
     judged = rules.judge(steps, terminal, facts, work.now_ms)
@@ -48,37 +37,6 @@ async def settle(
     await _post(work, terminal, judged, facts, voids)
     verdicts = iter(judged.verdicts)
     return [next(verdicts) if isinstance(one.row, Accept) else one.content for one in rows]
-
-
-def _steps(
-    rows: Sequence[Read], applied: int, terminal: Terminal
-) -> tuple[list[Step], list[tuple[bytes, bytes, str]], list[HeldVoid]]:
-    """What the rows mean, in their order; rows whose content did not hold mean nothing."""
-    steps: list[Step] = []
-    voids: list[HeldVoid] = []
-    for one in rows:
-        match one.row:
-            case Accept():
-                steps.append(
-                    Item(
-                        signed=one.row.signed,
-                        content=one.content,
-                        accepted_at=one.row.accepted_at,
-                        applied=applied,
-                    )
-                )
-            case Apply() if one.content is Verdict.ACCEPTED:
-                applied = max(applied, one.row.epoch)
-            case Close() if one.content is Verdict.ACCEPTED:
-                steps.append(Ended(nonce=one.row.nonce, reason=str(one.row.reason)))
-            case VoidRow() if one.content is Verdict.ACCEPTED:
-                voids.append(voiding.held(one.row.signed))
-                if one.row.signed.void.reason is VoidReason.REFUSED:
-                    steps.append(Ended(nonce=one.row.nonce, reason="voided"))
-            case _:
-                pass
-    closed = [(terminal.id, one.nonce, one.reason) for one in steps if isinstance(one, Ended)]
-    return steps, closed, voids
 
 
 async def _facts(

@@ -4,23 +4,14 @@ import asyncio
 from typing import Final
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from devices.entropy import Entropy
 from offline.codec import revocations_bytes
-from offline.journal import (
-    GENESIS,
-    Accept,
-    Apply,
-    NewEpoch,
-    VoidRow,
-    chain,
-    decode_row,
-)
+from offline.journal import GENESIS, Accept, Apply, NewEpoch
 from offline.model import Beacon, Revocations
-from offline.payer import check_void_signature
 from offline.signing import beacon_message, revocations_message, sync_answer_message
 from offline.sync import (
+    Header,
     ItemResult,
     SignedAnswer,
     SyncAnswer,
@@ -29,7 +20,6 @@ from offline.sync import (
     check_sync_request,
 )
 from offline.verdicts import Refused, Verdict
-from offline.verify import check_for_settlement
 from offline.wire import SignedBeacon, SignedRevocations
 from server_core.db.work import Database, Work
 from server_core.errors import denied, invalid
@@ -38,9 +28,10 @@ from server_core.terminals.model import State as TerminalState
 from server_core.terminals.model import Terminal
 from server_core.trust import service as trust
 from server_core.trust.service import Keys
-from server_core.vouchers import journals, rules
-from server_core.vouchers.model import Claimed, Journal
-from server_core.vouchers.settling import Read, settle
+from server_core.vouchers import histories, journals
+from server_core.vouchers.histories import Placed, Stored
+from server_core.vouchers.model import Journal, Read
+from server_core.vouchers.settling import settle
 
 MAX_REVOKED: Final = 1_000
 """Revocations in one answer; the next one goes on where it ended."""
@@ -85,218 +76,80 @@ def _read(request: SyncRequest, terminal: Terminal, keys: Keys) -> list[Read]:
     """Everything that needs no state: the terminal's signature, strict rows, vouchers' signatures."""
     if check_sync_request(request, terminal.key) is not Verdict.ACCEPTED:
         raise denied("vouchers.sync_signature", "this request is not signed by its terminal")
-    bundle = keys.bundle.bundle
-    rows = []
-    for one in request.body.rows:
-        row = decode_row(one.row)
-        content = Verdict.ACCEPTED
-        match row:
-            case Verdict():
-                content = row
-            case Accept():
-                content = check_for_settlement(row.signed, bundle)
-            case VoidRow():
-                content = check_void_signature(row.signed, bundle)
-                signer = (row.signed.cert.terminal, row.signed.cert.payee)
-                if content is Verdict.ACCEPTED and signer != (terminal.id, terminal.payee):
-                    content = Verdict.OTHER_SUBJECT
-            case NewEpoch() if one.seq != 1 or row.new_epoch != request.body.header.epoch:
-                content = Verdict.MALFORMED
-            case _:
-                pass
-        rows.append(Read(seq=one.seq, raw=one.row, row=row, content=content))
-    return rows
+    return histories.read_rows(request.body, terminal, keys.bundle.bundle)
 
 
 async def _take(
     work: Work, journal: Journal, request: SyncRequest, terminal: Terminal, rows: list[Read]
 ) -> Taken:
     header = request.body.header
-    if header.applied < journal.told:
-        return Taken(verdict=Verdict.REVOCATION_NOT_APPLIED, journal=journal)
-    begun = await _epoch(work, journal, request, rows)
-    if begun is Verdict.JOURNAL_FORK:
-        return await _forked(work, journal, request, terminal, rows, [])
-    drains = terminal.state is not TerminalState.ACTIVE and bool(rows)
-    if isinstance(begun, Verdict):
-        if drains:
-            return await _forked(work, journal, request, terminal, rows, [])
-        return Taken(verdict=begun, journal=journal)
-    if begun.epoch != journal.epoch and await journals.knows_epoch(work, terminal.id, header.epoch):
-        return await _left_behind(work, journal, request, terminal, rows)
-    if rows and rows[0].seq > begun.acked_seq + 1:
-        # A fork cannot be told from a gap here; one that is found out already drains all the same.
-        if drains:
-            return await _forked(work, journal, request, terminal, rows, [])
-        return Taken(verdict=Verdict.JOURNAL_GAP, journal=begun)
-    again, fresh = await _resent(work, begun, terminal, rows)
-    if again is None or not await _as_claimed(work, begun, request, terminal, fresh):
-        return await _forked(work, begun, request, terminal, rows, [])
-    return await _go_on(work, begun, request, terminal, again, fresh)
+    stored = await _stored(work, journal, header, rows)
+    active = terminal.state is TerminalState.ACTIVE
+    placed = histories.place(journal, header, rows, stored, active=active)
+    if placed.verdict is Verdict.JOURNAL_FORK:
+        return await _forked(work, placed, header, terminal, rows, stored)
+    if placed.goes_on:
+        return await _go_on(work, placed, header, terminal)
+    return Taken(verdict=placed.verdict, journal=placed.journal, items=[*placed.again])
 
 
-async def _epoch(
-    work: Work, journal: Journal, request: SyncRequest, rows: list[Read]
-) -> Journal | Verdict:
-    """The journal in the request's epoch, JOURNAL_GAP when we lack what it begins at, or a FORK.
-
-    A known epoch that a restore left behind comes back as a journal of that epoch, to be resent only.
-    """
-    header = request.body.header
-    if journal.epoch == header.epoch:
-        return journal
-    begun = replace(journal, epoch=header.epoch, acked_seq=0, acked_head=GENESIS)
-    if journal.epoch is not None and await journals.knows_epoch(
-        work, journal.terminal, header.epoch
-    ):
-        return begun
-    first = rows[0].row if rows and rows[0].seq == 1 else None
-    if not isinstance(first, NewEpoch):
-        return begun if journal.epoch is None else Verdict.JOURNAL_GAP
-    if first.new_epoch != header.epoch:
-        return Verdict.JOURNAL_GAP
-    if first.old_seq == 0:
-        heard = journal.epoch is None or await journals.knows_epoch(
-            work, journal.terminal, first.old_epoch
-        )
-        if heard and first.old_chain != GENESIS:
-            return Verdict.JOURNAL_FORK
-        return begun if heard else Verdict.JOURNAL_GAP
-    known = await journals.journal_rows(
-        work, journal.terminal, first.old_epoch, first.old_seq, first.old_seq
+async def _stored(work: Work, journal: Journal, header: Header, rows: list[Read]) -> Stored:
+    """What the rules may ask; of the common request, that goes on, only the claims."""
+    known = (
+        await journals.known_epochs(work, journal.terminal, {header.epoch} | _named(rows))
+        if journal.epoch != header.epoch
+        else {header.epoch}
     )
-    if first.old_seq not in known:
-        return Verdict.JOURNAL_GAP
-    return begun if known[first.old_seq][0] == first.old_chain else Verdict.JOURNAL_FORK
+    acked = journal.acked_seq if journal.epoch == header.epoch else 0
+    stored = Stored(
+        epochs=known, claims=await journals.claims(work, journal.terminal, header.epoch, acked)
+    )
+    for epoch, first, last in histories.asked(journal, header, rows):
+        found = await journals.journal_rows(work, journal.terminal, epoch, first, last)
+        stored.rows |= {(epoch, seq): row for seq, row in found.items()}
+    return stored
 
 
-async def _left_behind(
-    work: Work, journal: Journal, request: SyncRequest, terminal: Terminal, rows: list[Read]
-) -> Taken:
-    """An epoch that a restore left behind takes only resends; anything else is a second history."""
-    old = replace(journal, epoch=request.body.header.epoch)
-    again = await _matched(work, old, terminal, rows)
-    if again is None:
-        return await _forked(work, journal, request, terminal, rows, [])
-    return Taken(verdict=Verdict.ACCEPTED, journal=journal, items=again)
+def _named(rows: list[Read]) -> set[bytes]:
+    return {one.row.old_epoch for one in rows[:1] if isinstance(one.row, NewEpoch)}
 
 
-async def _resent(
-    work: Work, journal: Journal, terminal: Terminal, rows: list[Read]
-) -> tuple[list[ItemResult] | None, list[Read]]:
-    """Rows that we have, answered as they were; None when another row stands there. And the rest."""
-    known = [one for one in rows if one.seq <= journal.acked_seq]
-    return await _matched(work, journal, terminal, known), rows[len(known) :]
-
-
-async def _matched(
-    work: Work, journal: Journal, terminal: Terminal, rows: list[Read]
-) -> list[ItemResult] | None:
-    """The stored results of rows whose chain hashes equal the stored ones, else None."""
-    if not rows:
-        return []
-    epoch = journal.epoch or b""
-    stored = await journals.journal_rows(work, terminal.id, epoch, rows[0].seq - 1, rows[-1].seq)
-    items = []
-    previous = stored[rows[0].seq - 1][0] if rows[0].seq - 1 in stored else GENESIS
-    for one in rows:
-        previous = chain(terminal.id, epoch, one.seq, previous, one.raw)
-        link, result = stored.get(one.seq, (b"", ""))
-        if link != previous:
-            return None
-        items.append(ItemResult(seq=one.seq, row_hash=previous, result=Verdict(result)))
-    return items
-
-
-async def _as_claimed(
-    work: Work, journal: Journal, request: SyncRequest, terminal: Terminal, fresh: list[Read]
-) -> bool:
-    """Whether the signed headers, this one and the earlier, speak of the journal that came."""
-    header, epoch = request.body.header, journal.epoch or b""
-    last = fresh[-1].seq if fresh else journal.acked_seq
-    claims = [
-        *await journals.claims(work, terminal.id, epoch, journal.acked_seq),
-        Claimed(applied=header.applied, first=header.head_seq, last=header.head_seq),
-    ]
-    applies = [(one.seq, one.row.epoch) for one in fresh if isinstance(one.row, Apply)]
-    if not rules.claims_hold(journal.applied, journal.acked_seq, applies, last, claims):
-        return False
-    if header.head_seq == last:
-        head = _links(terminal, journal, fresh)[-1] if fresh else journal.acked_head
-        return head == header.head
-    if header.head_seq < journal.acked_seq:
-        # Behind what we have: a copy put back without the command, or an answer that was lost.
-        known = await journals.journal_rows(
-            work, terminal.id, epoch, header.head_seq, header.head_seq
-        )
-        stored = known[header.head_seq][0] if header.head_seq in known else GENESIS
-        return stored == header.head
-    return True
-
-
-async def _go_on(
-    work: Work,
-    journal: Journal,
-    request: SyncRequest,
-    terminal: Terminal,
-    again: list[ItemResult],
-    fresh: list[Read],
-) -> Taken:
+async def _go_on(work: Work, placed: Placed, header: Header, terminal: Terminal) -> Taken:
     """Judge, settle and acknowledge the new rows."""
-    header, epoch = request.body.header, journal.epoch or b""
-    await journals.claim_head(work, terminal.id, epoch, header.applied, header.head_seq)
+    journal, fresh = placed.journal, placed.fresh
+    await journals.claim_head(work, terminal.id, header.epoch, header.applied, header.head_seq)
     verdicts = await settle(work, terminal, fresh, journal.applied)
     made = [
         ItemResult(seq=one.seq, row_hash=link, result=verdict)
-        for one, link, verdict in zip(
-            fresh, _links(terminal, journal, fresh), verdicts, strict=True
-        )
+        for one, link, verdict in zip(fresh, histories.links(journal, fresh), verdicts, strict=True)
     ]
     if made:
         await journals.insert_journal_rows(
-            work, terminal.id, epoch, [(one.seq, one.row_hash, str(one.result)) for one in made]
+            work,
+            terminal.id,
+            header.epoch,
+            [(one.seq, one.row_hash, str(one.result)) for one in made],
         )
-        journal = replace(journal, acked_seq=made[-1].seq, acked_head=made[-1].row_hash)
-    applies = [one.row.epoch for one in fresh if isinstance(one.row, Apply)]
-    journal = replace(journal, applied=max([journal.applied, *applies]))
+    journal = histories.gone_on(journal, fresh)
     await journals.save_journal(work, journal)
-    return Taken(verdict=Verdict.ACCEPTED, journal=journal, items=[*again, *made])
+    return Taken(verdict=Verdict.ACCEPTED, journal=journal, items=[*placed.again, *made])
 
 
 async def _forked(
     work: Work,
-    journal: Journal,
-    request: SyncRequest,
+    placed: Placed,
+    header: Header,
     terminal: Terminal,
     rows: list[Read],
-    items: list[ItemResult],
+    stored: Stored,
 ) -> Taken:
-    """Another history: quarantine, acknowledge nothing, but judge each voucher by its h.
-
-    Results carry the chain as far as we can follow it: the terminal applies those that are its own.
-    """
+    """Another history: quarantine, acknowledge nothing, but judge each voucher by its h."""
     await terminals.quarantine(work, terminal)
     taken = [one for one in rows if isinstance(one.row, Accept | Apply)]
-    results = await settle(work, terminal, taken, journal.applied)
+    results = await settle(work, terminal, taken, placed.journal.applied)
     judged = {one.seq: result for one, result in zip(taken, results, strict=True)}
-    epoch, previous = request.body.header.epoch, GENESIS
-    if rows and rows[0].seq > 1:
-        before = rows[0].seq - 1
-        known = await journals.journal_rows(work, terminal.id, epoch, before, before)
-        previous = known[before][0] if before in known else GENESIS
-    for one in rows:
-        previous = chain(terminal.id, epoch, one.seq, previous, one.raw)
-        result = judged[one.seq] if isinstance(one.row, Accept) else Verdict.JOURNAL_FORK
-        items.append(ItemResult(seq=one.seq, row_hash=previous, result=result))
-    return Taken(verdict=Verdict.JOURNAL_FORK, journal=journal, items=items)
-
-
-def _links(terminal: Terminal, journal: Journal, fresh: list[Read]) -> list[bytes]:
-    links, previous = [], journal.acked_head
-    for one in fresh:
-        previous = chain(terminal.id, journal.epoch or b"", one.seq, previous, one.raw)
-        links.append(previous)
-    return links
+    items = histories.forked(placed.journal, header, rows, judged, stored)
+    return Taken(verdict=Verdict.JOURNAL_FORK, journal=placed.journal, items=items)
 
 
 async def _answer(
@@ -308,7 +161,7 @@ async def _answer(
     revocations, told = await _delta(work, keys, header.applied)
     current = await journals.lock_journal(work, request.terminal)
     if told > current.told:
-        await journals.save_journal(work, replace(current, told=told))
+        await journals.save_journal(work, histories.told(current, told))
     same = taken.journal.epoch == header.epoch
     raw = answer_bytes(
         SyncAnswer(

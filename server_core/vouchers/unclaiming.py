@@ -5,13 +5,12 @@ from uuid import UUID
 
 from server_core.actor import SYSTEM, Actor, Role
 from server_core.db.work import Database, Reader, Work
-from server_core.errors import DomainError, conflict, not_found
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
 from server_core.payments import offline
 from server_core.terminals import service as terminals
-from server_core.vouchers import late, remedies, store
+from server_core.vouchers import endings, late, remedies, store
 from server_core.vouchers.answers import event
 from server_core.vouchers.issuing import get
 from server_core.vouchers.model import Bearer, Claim, ClaimState, Seen, Unclaimed
@@ -29,17 +28,17 @@ async def claim(db: Database, actor: Actor, h: bytes) -> Claim:
     async def do(work: Work) -> Claim:
         sent = await store.seen_one(work, h)
         if sent is None or actor.role is not Role.MERCHANT:
-            raise _unknown()
+            raise endings.unclaimed_unknown()
         # The allowance's lock keeps its close, and another claim of it, out.
         allowance = (await store.lock(work, [sent.aid]))[sent.aid]
         shop = (await terminals.get(work, sent.terminal)).party
-        if shop != actor.party:
-            raise _unknown()
         found = await remedies.lock_unclaimed(work, h)
         if found is None:
+            if shop != actor.party:
+                raise endings.unclaimed_unknown()
             late_one = await late.ask(work, actor, sent, allowance.currency)
             if late_one is None:
-                raise _unknown()
+                raise endings.unclaimed_unknown()
             state = _STATES[late_one.decision]
         else:
             await _from_unclaimed(work, found, sent, actor, shop)
@@ -60,11 +59,8 @@ _STATES: Final = {
 async def _from_unclaimed(
     work: Work, found: Unclaimed, sent: Seen, actor: Actor, shop: UUID
 ) -> None:
-    if found.paid_to == "payer":
-        raise conflict("vouchers.unclaimed_over", "its time is over: it went back to the payer")
-    own = (found.h, found.terminal, sent.payee)
-    if found.paid_to is None and own in await remedies.voided(work, [found.h]):
-        raise conflict("vouchers.unclaimed_over", "your terminal gave it back to the payer")
+    voids = await remedies.voided(work, [found.h])
+    endings.check_claim(found, shop, actor.party, {found.h: sent}, voids)
     if found.paid_to is None:
         which = f":{sent.link.counter}"
         await _pay(work, found, "merchant", Code.PAYABLE, shop, actor, which)
@@ -129,7 +125,3 @@ async def _pay(
     if not outcome.ok:
         raise RuntimeError(f"unclaimed {found.h.hex()} cannot be paid: {outcome.result}")
     work.emit(event("voucher.claimed", allowance, actor, **told))
-
-
-def _unknown() -> DomainError:
-    return not_found("vouchers.unclaimed_unknown", "nothing of yours waits under this name")

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from offline.payer import check_void_signature, decode_void
 from offline.verdicts import Verdict
-from offline.wire import SignedVoid
 from server_core.actor import SYSTEM, Actor, Role
 from server_core.db.work import Database, Reader, Work
 from server_core.errors import DomainError, denied, invalid, not_found
@@ -22,23 +21,11 @@ from server_core.payments.model import Intent
 from server_core.terminals import service as terminals
 from server_core.terminals.model import Terminal
 from server_core.trust.service import Keys
-from server_core.vouchers import remedies, rules, store
+from server_core.vouchers import endings, remedies, rules, store
 from server_core.vouchers.answers import event
 from server_core.vouchers.model import PROFILE, Allowance, HeldVoid, Settled
 
 PAGE: Final = 500
-
-
-def held(signed: SignedVoid) -> HeldVoid:
-    return HeldVoid(
-        h=signed.void.h,
-        terminal=signed.cert.terminal,
-        aid=signed.void.aid,
-        counter=signed.void.counter,
-        payee=signed.cert.payee,
-        reason=str(signed.void.reason),
-        wire=signed.to_bytes(),
-    )
 
 
 async def hand_in(db: Database, keys: Keys, text: str) -> str:
@@ -53,7 +40,7 @@ async def hand_in(db: Database, keys: Keys, text: str) -> str:
     verdict = check_void_signature(signed, keys.bundle.bundle)
     if verdict is not Verdict.ACCEPTED:
         raise invalid("vouchers.void", f"not a valid void: {verdict}", field="void")
-    void = held(signed)
+    void = rules.held(signed)
 
     async def do(work: Work) -> str:
         allowances = await store.lock(work, [void.aid])
@@ -98,7 +85,7 @@ async def for_operator(reader: Reader, limit: int) -> list[HeldVoid]:
         found += [
             void
             for void, amount in page
-            if rules.asks_operator(void, amount, known[void.terminal].state, most)
+            if endings.asks_operator(void, amount, known[void.terminal].state, most)
         ]
         if len(page) < PAGE:
             break
@@ -115,14 +102,10 @@ class Refund(Struct, frozen=True, kw_only=True):
 
     void: HeldVoid
     settled: Settled
+    amount: int
     allowance: Allowance
     terminal: Terminal
     payment: Intent | None
-
-    @property
-    def amount(self) -> int:
-        back = 0 if self.payment is None else self.payment.refunded
-        return self.settled.amount - back
 
     @property
     def transfer(self) -> Transfer:
@@ -150,29 +133,24 @@ async def due(
     origins = {h: offline.origin_of(h) for h in settled}
     sold = await offline.lock(work, origins.values())
     most = (await limits.in_force(work, PROFILE))["void_each"]
-    refunds = []
-    for void in waiting:
-        paid, terminal = settled.get(void.h), known.get(void.terminal)
-        if paid is None or terminal is None or paid.aid not in allowances:
-            continue
-        own = (paid.terminal, terminal.payee) == (void.terminal, void.payee)
-        if not own or (paid.aid, paid.counter) != (void.aid, void.counter):
-            continue
-        if not void.approved and rules.asks_operator(void, paid.amount, terminal.state, most):
-            continue
-        allowance = allowances[paid.aid]
-        origin = origins[void.h]
-        payment = sold.get(origin)
-        refund = Refund(
-            void=void, settled=paid, allowance=allowance, terminal=terminal, payment=payment
+    given = {h: one.refunded for h in settled if (one := sold.get(origins[h])) is not None}
+    found = [one for one in waiting if one.h in settled and settled[one.h].aid in allowances]
+    dues = endings.refunds(found, settled, known, given, most)
+    over = [replace(one.void, applied_at=work.now_ms) for one in dues if not one.amount]
+    if over:  # all of it goes back already
+        await remedies.save_voids(work, over)
+    return [
+        Refund(
+            void=one.void,
+            settled=one.settled,
+            amount=one.amount,
+            allowance=allowances[one.settled.aid],
+            terminal=known[one.void.terminal],
+            payment=sold.get(origins[one.void.h]),
         )
-        if not refund.amount:  # all of it goes back already
-            await remedies.save_voids(work, [replace(void, applied_at=work.now_ms)])
-            continue
-        refunds.append(refund)
-        if payment is not None:  # a second void of it has nothing left to give
-            sold[origin] = replace(payment, refunded=payment.refunded + refund.amount)
-    return refunds
+        for one in dues
+        if one.amount
+    ]
 
 
 async def landed(work: Work, refunds: Sequence[Refund], outcomes: Sequence[Outcome]) -> int:

@@ -6,11 +6,11 @@ from typing import Final
 from offline.verdicts import Verdict
 from offline.verify import check_for_settlement, decode, link_of
 from offline.wire import SignedVoucher
-from server_core.actor import Actor, Role
+from server_core.actor import Actor
 from server_core.db.work import Database, Work
 from server_core.errors import invalid, limited
 from server_core.trust.service import Keys
-from server_core.vouchers import store
+from server_core.vouchers import rules, store
 from server_core.vouchers.answers import unknown
 from server_core.vouchers.model import Seen
 
@@ -35,10 +35,7 @@ async def witness(db: Database, keys: Keys, actor: Actor, texts: list[str]) -> i
         rows = {}
         for one in signed:
             found = known.get(one.allowance.aid)
-            mine = found is not None and found.party == actor.party
-            if found is None or not mine or actor.role is not Role.PAYER:
-                raise unknown()
-            if found.raw != one.allowance_raw:
+            if not rules.may_witness(one, found, actor):
                 raise unknown()
             rows[one.h] = _seen(one, work.now_ms)
         await store.insert_witness(work, list(rows.values()))

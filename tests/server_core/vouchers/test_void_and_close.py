@@ -8,10 +8,11 @@ import pytest
 from devices.clock import ManualClock, SystemClock
 from offline.journal import CloseReason
 from offline.verdicts import Verdict
+from server_core.actor import Actor, Role
 from server_core.errors import DomainError
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
-from server_core.vouchers import closing, jobs
+from server_core.vouchers import closing, jobs, remedies, rules
 from server_core.vouchers import service as vouchers
 from tests.server_core.vouchers.street import ACCEPTED
 
@@ -191,6 +192,40 @@ class TestClose:
         text = two.void_of(second).to_text()
         assert await vouchers.hand_in(street.db, street.keys, text) == "applied"
         assert (await street.owed(two), await street.wallet(phone)) == (0, 490_000)
+
+    async def test_a_void_of_what_its_merchant_claimed_is_refunded_once(self, street) -> None:
+        actor = await street.payer()
+        shop, phone = await street.shop(), await street.phone(actor)
+        signed = phone.pay(shop, 15_000)
+        void = shop.void_of(signed).to_text()
+        await vouchers.witness(street.db, street.keys, actor, [signed.to_text()])
+        await self.close(street)
+        shop.accept(signed)
+        assert await shop.sync() == [Verdict.SETTLEMENT_CLOSED]
+        merchant = Actor(party=shop.terminal.party, role=Role.MERCHANT)
+        await vouchers.claim(street.db, merchant, signed.h)
+        assert (await street.owed(shop), await street.wallet(phone)) == (15_000, 485_000)
+        for _ in range(2):
+            assert await vouchers.hand_in(street.db, street.keys, void) == "applied"
+        assert (await street.owed(shop), await street.wallet(phone)) == (0, 500_000)
+
+    async def test_a_void_that_waited_beside_a_claim_is_tried_again(self, street) -> None:
+        actor = await street.payer()
+        shop, phone = await street.shop(), await street.phone(actor)
+        signed = phone.pay(shop, 15_000)
+        await vouchers.witness(street.db, street.keys, actor, [signed.to_text()])
+        await self.close(street)
+        shop.accept(signed)
+        await shop.sync()
+        merchant = Actor(party=shop.terminal.party, role=Role.MERCHANT)
+        await vouchers.claim(street.db, merchant, signed.h)
+
+        async def held(work) -> None:  # as a hand-in leaves it that ran beside the claim
+            await remedies.insert_voids(work, [rules.held(shop.void_of(signed))])
+
+        await street.db.transact(held)
+        assert await jobs.retry_voids(street.db) == 1
+        assert (await street.owed(shop), await street.wallet(phone)) == (0, 500_000)
 
     async def test_two_closers_at_once(self, street) -> None:
         phones = [await street.phone() for _ in range(3)]
