@@ -12,11 +12,14 @@ const FILES = [
 ].map((path) => new URL(path, self.location).href);
 const PREFIX = "hundi-payer ";
 
-/** Names of the copies that are whole, the oldest first. */
+/** The copy that pages run on; found again when the browser has started this worker anew. */
+let current;
+
+/** Names of the copies that are whole, the oldest first: a copy's files come all at once, so that one of them says it. */
 async function copies() {
   const names = (await caches.keys()).filter((name) => name.startsWith(PREFIX)).sort();
-  const sizes = await Promise.all(names.map(async (name) => (await (await caches.open(name)).keys()).length));
-  return names.filter((_, at) => sizes[at] > 0);
+  const whole = await Promise.all(names.map((cacheName) => caches.match(FILES[0], { cacheName })));
+  return names.filter((_, at) => whole[at]);
 }
 
 async function take() {
@@ -33,12 +36,13 @@ async function take() {
 /** The newest whole copy becomes the only one. */
 async function promote() {
   const whole = await copies();
+  current = whole.at(-1);
   await Promise.all(whole.slice(0, -1).map((name) => caches.delete(name)));
 }
 
 async function kept(request) {
-  const [oldest] = await copies();
-  return oldest && (await caches.open(oldest)).match(request, { ignoreSearch: true });
+  current ??= (await copies())[0];
+  return current && caches.match(request, { cacheName: current, ignoreSearch: true });
 }
 
 async function page(request) {
