@@ -314,7 +314,7 @@ def test_it_renews_itself_whole_or_not_at_all(person: Browser, edge: Edge, tmp_p
         page.until(
             f"""await (async () => {{
               const names = await caches.keys();
-              const has = (cacheName) => caches.match(location.href, {{ cacheName }});
+              const has = (cacheName) => caches.match(new URL('whole', location), {{ cacheName }});
               const whole = (await Promise.all(names.map(has))).filter(Boolean);
               return names.length === {copies} && whole.length === {copies};
             }})()"""

@@ -10,15 +10,17 @@ const FILES = [
   ].map((name) => `../ov1/${name}.js`),
   "../vendor/qr/index.js", "../vendor/qr/decode.js",
 ].map((path) => new URL(path, self.location).href);
+/** What is put into a copy when all its files are there. */
+const WHOLE = new URL("whole", self.location).href;
 const PREFIX = "hundi-payer ";
 
 /** The copy that pages run on; found again when the browser has started this worker anew. */
 let current;
 
-/** Names of the copies that are whole, the oldest first: a copy's files come all at once, so that one of them says it. */
+/** Names of the copies that are whole, the oldest first. */
 async function copies() {
   const names = (await caches.keys()).filter((name) => name.startsWith(PREFIX)).sort();
-  const whole = await Promise.all(names.map((cacheName) => caches.match(FILES[0], { cacheName })));
+  const whole = await Promise.all(names.map((cacheName) => caches.match(WHOLE, { cacheName })));
   return names.filter((_, at) => whole[at]);
 }
 
@@ -27,6 +29,7 @@ async function take() {
   const copy = await caches.open(name);
   try {
     await copy.addAll(FILES.map((url) => new Request(url, { cache: "no-cache" })));
+    await copy.put(WHOLE, new Response());
   } catch (error) {
     await caches.delete(name);
     throw error;
