@@ -139,11 +139,11 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until the expression is true; 20 seconds at most."""
+        """Wait until the expression is true; 45 seconds at most."""
         met = self.run(
             "new Promise((resolve) => { const began = performance.now();"
             f" const look = async () => ({condition}) ? resolve(true)"
-            " : performance.now() - began > 20000 ? resolve(false) : setTimeout(look, 20); look(); })"
+            " : performance.now() - began > 45000 ? resolve(false) : setTimeout(look, 20); look(); })"
         )
         if not met:
             text = self.run("document.body.innerText")

@@ -310,7 +310,15 @@ def test_it_renews_itself_whole_or_not_at_all(person: Browser, edge: Edge, tmp_p
         return title
 
     def renewed(copies: int) -> None:
-        page.until(f"(await caches.keys()).length === {copies}")
+        """No copy is under way, and so many are whole."""
+        page.until(
+            f"""await (async () => {{
+              const names = await caches.keys();
+              const has = (cacheName) => caches.match(new URL('whole', location), {{ cacheName }});
+              const whole = (await Promise.all(names.map(has))).filter(Boolean);
+              return names.length === {copies} && whole.length === {copies};
+            }})()"""
+        )
 
     words.write_text(page_of(one))
     with site(edge, folder) as address:

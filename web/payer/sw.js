@@ -10,13 +10,18 @@ const FILES = [
   ].map((name) => `../ov1/${name}.js`),
   "../vendor/qr/index.js", "../vendor/qr/decode.js",
 ].map((path) => new URL(path, self.location).href);
+/** What is put into a copy when all its files are there. */
+const WHOLE = new URL("whole", self.location).href;
 const PREFIX = "hundi-payer ";
+
+/** The copy that pages run on; found again when the browser has started this worker anew. */
+let current;
 
 /** Names of the copies that are whole, the oldest first. */
 async function copies() {
   const names = (await caches.keys()).filter((name) => name.startsWith(PREFIX)).sort();
-  const sizes = await Promise.all(names.map(async (name) => (await (await caches.open(name)).keys()).length));
-  return names.filter((_, at) => sizes[at] > 0);
+  const whole = await Promise.all(names.map((cacheName) => caches.match(WHOLE, { cacheName })));
+  return names.filter((_, at) => whole[at]);
 }
 
 async function take() {
@@ -24,6 +29,7 @@ async function take() {
   const copy = await caches.open(name);
   try {
     await copy.addAll(FILES.map((url) => new Request(url, { cache: "no-cache" })));
+    await copy.put(WHOLE, new Response());
   } catch (error) {
     await caches.delete(name);
     throw error;
@@ -33,12 +39,13 @@ async function take() {
 /** The newest whole copy becomes the only one. */
 async function promote() {
   const whole = await copies();
+  current = whole.at(-1);
   await Promise.all(whole.slice(0, -1).map((name) => caches.delete(name)));
 }
 
 async function kept(request) {
-  const [oldest] = await copies();
-  return oldest && (await caches.open(oldest)).match(request, { ignoreSearch: true });
+  current ??= (await copies())[0];
+  return current && caches.match(request, { cacheName: current, ignoreSearch: true });
 }
 
 async function page(request) {
