@@ -77,7 +77,7 @@ SCOPES = (
         shops=2,
         amounts=(2,),
         honest=False,
-        budget={"ask 0": 1, "ask 1": 1, "send 0": 1, "send 1": 1, "forge": 2, "witness": 1, "time": 2},
+        budget={"ask 0": 1, "ask 1": 1, "send 0": 1, "send 1": 1, "forge": 1, "time": 2},
     ),
     Scope(
         name="device put back",
