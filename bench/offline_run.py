@@ -3,13 +3,13 @@
 import os
 import sys
 
-from bench import offline_sync, redemption
+from bench import agent, offline_sync, redemption
 from bench.figures import report
 
 
 def main() -> bool:
     print(f"load before: {os.getloadavg()}")
-    found = redemption.figures() + offline_sync.figures()
+    found = redemption.figures() + offline_sync.figures() + agent.figures()
     print(f"load after: {os.getloadavg()}")
     return report("offline", found)
 
