@@ -6,14 +6,9 @@ machine key beside it) has a clone that signs the same counters again, and an ol
 file is a rollback that this store cannot see. Only hardware can. Hence the lowest tier and its caps.
 """
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-import cbor2
 import nacl.exceptions
 import nacl.hash
 import nacl.secret
@@ -21,16 +16,8 @@ import nacl.signing
 from nacl.encoding import RawEncoder
 
 from devices.entropy import Entropy, SystemEntropy
-from devices.keystore.port import (
-    CounterRefused,
-    CounterState,
-    KeyStoreDamaged,
-    KeyStoreError,
-    Tier,
-    advance,
-    check_plain_payload,
-    read_voucher_payload,
-)
+from devices.keystore.counters import Counters
+from devices.keystore.port import KeyStoreDamaged, KeyStoreError, Tier, check_plain_payload
 from devices.keystore.sealed import (
     INTERACTIVE,
     SealCost,
@@ -42,17 +29,14 @@ from devices.keystore.sealed import (
 from offline.model import Algorithm
 
 _KEY_FILE: Final = "key.sealed"
-_COUNTER_FILE: Final = "counters.sealed"
-_LOCK_FILE: Final = "lock"
 
 
 class SoftwareKeyStore:
     """One key in one folder. Several processes may hold it open: each signature takes the folder's lock."""
 
-    __slots__ = ("_box", "_entropy", "_folder", "_key")
+    __slots__ = ("_box", "_counters", "_entropy", "_key")
 
     def __init__(self, folder: Path, key: nacl.signing.SigningKey, entropy: Entropy) -> None:
-        self._folder = folder
         self._key = key
         self._entropy = entropy
         # The counters are sealed under a key of their own, so that argon2 is paid once, at opening.
@@ -64,6 +48,7 @@ class SoftwareKeyStore:
                 encoder=RawEncoder,
             )
         )
+        self._counters = Counters(folder, seal=self._seal, unseal=self._unseal)
 
     @classmethod
     def create(
@@ -81,7 +66,7 @@ class SoftwareKeyStore:
             raise KeyStoreError("this folder already holds a key")
         store = cls(folder, nacl.signing.SigningKey(source.bytes(32)), source)
         # Counters first: a key file without them would look like a deleted counter.
-        store._write_counters({})
+        store._counters.begin()
         write_durably(
             folder / _KEY_FILE, seal(bytes(store._key), passphrase, cost=cost, entropy=source)
         )
@@ -95,7 +80,7 @@ class SoftwareKeyStore:
             raise KeyStoreDamaged("the sealed key has a wrong length")
         source = entropy if entropy is not None else SystemEntropy()
         store = cls(folder, nacl.signing.SigningKey(seed), source)
-        store._read_counters()
+        store._counters.read()
         return store
 
     @staticmethod
@@ -114,46 +99,21 @@ class SoftwareKeyStore:
         return bytes(self._key.verify_key)
 
     def counter(self, scope: bytes) -> int:
-        stored = self._read_counters().get(scope)
-        return stored.counter if stored is not None else 0
+        return self._counters.at(scope)
 
     def sign(self, counter: int, payload: bytes) -> bytes:
-        read = read_voucher_payload(payload)
-        if read.counter != counter:
-            raise CounterRefused(f"the payload says counter {read.counter}, the call {counter}")
-        with self._locked():
-            counters = self._read_counters()
-            following = advance(counters.get(read.scope), counter, payload)
-            if following is not None:
-                self._write_counters({**counters, read.scope: following})
+        self._counters.take(counter, payload)
         return bytes(self._key.sign(payload).signature)
 
     def sign_plain(self, payload: bytes) -> bytes:
         check_plain_payload(payload)
         return bytes(self._key.sign(payload).signature)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        handle = os.open(self._folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def _seal(self, rows: bytes) -> bytes:
+        return bytes(self._box.encrypt(rows, self._entropy.bytes(nacl.secret.SecretBox.NONCE_SIZE)))
 
-    def _read_counters(self) -> dict[bytes, CounterState]:
-        data = read_small(self._folder / _COUNTER_FILE)
+    def _unseal(self, data: bytes) -> bytes:
         try:
-            rows = cbor2.loads(self._box.decrypt(data))
-            return {
-                scope: CounterState(counter=counter, payload_hash=digest)
-                for scope, counter, digest in rows
-            }
-        except (nacl.exceptions.CryptoError, cbor2.CBORDecodeError, ValueError, TypeError) as e:
-            raise KeyStoreDamaged("the counters are not this key's") from e
-
-    def _write_counters(self, counters: dict[bytes, CounterState]) -> None:
-        rows = [[scope, c.counter, c.payload_hash] for scope, c in sorted(counters.items())]
-        nonce = self._entropy.bytes(nacl.secret.SecretBox.NONCE_SIZE)
-        sealed = self._box.encrypt(cbor2.dumps(rows, canonical=True), nonce)
-        write_durably(self._folder / _COUNTER_FILE, bytes(sealed))
+            return bytes(self._box.decrypt(data))
+        except nacl.exceptions.CryptoError as e:
+            raise ValueError("not sealed under this key") from e

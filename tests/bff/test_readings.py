@@ -79,8 +79,9 @@ async def test_each_reading_counts_what_waits(db: Database) -> None:
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})"
             )
 
-    await put("refund", next_check_at=NOW_MS, created_at=old)
-    await put("refund", created_at=1)
+    await put("refund", state="pending", next_check_at=NOW_MS, created_at=old)
+    await put("refund", state="failed", next_check_at=NOW_MS, created_at=1)  # only watched
+    await put("refund", state="succeeded", created_at=1)
     await put("stray", next_check_at=NOW_MS, found_at=old)
     await put("stray", found_at=1)
     for state in ("conflicted", "succeeded"):
