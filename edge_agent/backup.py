@@ -21,7 +21,7 @@ from devices.keystore.sealed import INTERACTIVE, read_small, seal, sync_folder, 
 from edge_agent.archive import FOLDER, segment_path
 from edge_agent.config import NAME as CONFIG
 from edge_agent.errors import AgentError
-from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, Home, give_to_owner
+from edge_agent.home import DATABASE, KEYS, LOCK, MACHINE_KEY, TOKEN, Home, give_to_owner
 from edge_agent.restore import Restored, restore
 from edge_agent.store import schema
 
@@ -30,7 +30,7 @@ _MANIFEST_MAX: Final = 1 << 20
 _CHUNK: Final = 1 << 20
 _TRAILER: Final = 65
 _SEALED_MACHINE: Final = "machine.key.sealed"
-_KEY_PARTS: Final = (f"{KEYS}/key.sealed", f"{KEYS}/counters.sealed")
+_KEY_PARTS: Final = (f"{KEYS}/key.sealed", f"{KEYS}/{TOKEN}", f"{KEYS}/counters.sealed")
 _PARTS: Final = frozenset({DATABASE, CONFIG, _SEALED_MACHINE, *_KEY_PARTS})
 _SEGMENT: Final = re.compile(rf"{FOLDER}/[0-9]{{6,9}}\.seg")
 _STAGE: Final = ".restoring"
@@ -61,7 +61,10 @@ def back_up(home: Home, target: Path, passphrase_file: Path | None) -> Manifest:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".hundi-backup-") as name:
             snapshot = Path(name) / DATABASE
             version, segments = _snapshot(folder / DATABASE, snapshot)
-            parts = [(DATABASE, snapshot), *((one, folder / one) for one in _KEY_PARTS)]
+            parts = [
+                (DATABASE, snapshot),
+                *((one, folder / one) for one in _KEY_PARTS if (folder / one).exists()),
+            ]
             parts += [
                 (f"{FOLDER}/{path.name}", path)
                 for path in (segment_path(folder, number) for number in segments)

@@ -5,6 +5,7 @@ import click
 from edge_agent.cli_payer import payer
 from edge_agent.cli_setup import setup
 from edge_agent.cli_terminal import terminal
+from edge_agent.cli_token import token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,3 +16,4 @@ def main() -> None:
 main.add_command(setup)
 main.add_command(payer)
 main.add_command(terminal)
+main.add_command(token)

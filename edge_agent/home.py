@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from devices.clock import Clock, SystemClock
 from devices.entropy import Entropy, SystemEntropy
-from devices.keystore.port import KeyStoreLocked
+from devices.keystore.port import KeyStore, KeyStoreError, KeyStoreLocked
 from devices.keystore.sealed import CHEAPEST, INTERACTIVE, machine_passphrase, read_small
 from devices.keystore.software import SoftwareKeyStore
 from edge_agent.clock_floor import boot_id
@@ -21,9 +21,13 @@ from edge_agent.store.payer_store import PayerStore
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.terminal import Terminal
 
+if TYPE_CHECKING:
+    from devices.keystore.pkcs11 import Pkcs11KeyStore
+
 PASSPHRASE_ENV: Final = "HUNDI_EDGE_PASSPHRASE"  # noqa: S105 - its name, not its value
 MACHINE_KEY: Final = "machine.key"
 KEYS: Final = "keys"
+TOKEN: Final = "token.json"  # noqa: S105 - a file's name
 DATABASE: Final = "agent.db"
 LOCK: Final = "agent.lock"
 
@@ -34,6 +38,15 @@ def give_to_owner(root: Path, *paths: Path) -> None:
         owner = root.stat()
         for path in paths:
             os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def token_keys() -> "type[Pkcs11KeyStore]":
+    """Give the key store of tokens, which an agent without one need not have installed."""
+    try:
+        from devices.keystore.pkcs11 import Pkcs11KeyStore  # noqa: PLC0415
+    except ImportError as e:
+        raise KeyStoreError("keys on a token need the extra: pip install 'hundi[pkcs11]'") from e
+    return Pkcs11KeyStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +72,11 @@ class Home:
         finally:
             lock.release()
 
-    def keys(self, role: str, *, create: bool = False) -> SoftwareKeyStore:
-        """Open the role's key; with `create`, make it if there is none."""
+    def keys(self, role: str, *, create: bool = False) -> KeyStore:
+        """Open the role's key; with `create`, make it if there is none. On a token it is there before."""
         folder = self.root / role
+        if (folder / KEYS / TOKEN).exists():
+            return token_keys().open(folder / KEYS, self.pin())
         exists = SoftwareKeyStore.exists(folder / KEYS)
         if not exists and not create:
             raise AgentError("edge.not_enrolled", f"this home holds no {role}")
@@ -79,6 +94,18 @@ class Home:
         if exists:
             return SoftwareKeyStore.open(folder / KEYS, given, entropy=self.entropy)
         return SoftwareKeyStore.create(folder / KEYS, given, cost=cost, entropy=self.entropy)
+
+    def pin(self) -> str:
+        """Give the token's PIN, which comes by the way of the passphrase."""
+        given = self._passphrase()
+        if given is None:
+            raise KeyStoreLocked(
+                f"this key lies on a token: give its PIN by {PASSPHRASE_ENV} or --passphrase-file"
+            )
+        try:
+            return given.decode()
+        except UnicodeDecodeError as e:
+            raise KeyStoreLocked("the PIN is not UTF-8 text") from e
 
     def _passphrase(self) -> bytes | None:
         if self.passphrase_file is not None:

@@ -21,7 +21,13 @@ from edge_agent.terminal import Terminal
 from offline.codec import allowance_bytes, bundle_bytes, certificate_bytes
 from offline.journal import Row, read_row
 from offline.model import Algorithm, Allowance, Bundle, BundleEntry, Certificate, Policy, Risk
-from offline.signing import allowance_message, bundle_message, certificate_message, sha256
+from offline.signing import (
+    algorithm_of,
+    allowance_message,
+    bundle_message,
+    certificate_message,
+    sha256,
+)
 from offline.verdicts import Verdict
 from offline.wire import SignedAllowance, SignedBundle
 from tests.offline import kit
@@ -99,7 +105,7 @@ class Issuer:
             not_before=NOW_S - 60,
             spend_until=NOW_S + DAY_S,
             settle_until=NOW_S + 4 * DAY_S,
-            flags=0,
+            flags=int(algorithm_of(device_key)),
         )
         raw = allowance_bytes(replace(base, **changes))
         return SignedAllowance.of(self.kid, raw, sign(self.key, allowance_message(self.kid, raw)))

@@ -1,10 +1,7 @@
 """The PKCS#11 key store on SoftHSM: the module's own files and locks, no stand-in of ours."""
 
-import hashlib
-import os
+import json
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import cbor2
@@ -12,7 +9,7 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute
 
-from devices.keystore.pkcs11 import Pkcs11KeyStore
+from devices.keystore.pkcs11 import _LOGINS, Pkcs11KeyStore
 from devices.keystore.port import (
     CounterRefused,
     KeyStoreDamaged,
@@ -24,34 +21,7 @@ from devices.keystore.port import (
 from offline.model import Algorithm
 from offline.signing import check_public_key, verify_signature
 from tests.devices.keystore.test_software import SCOPE, plain_payload, voucher_payload
-
-MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
-PIN = "735194"
-
-
-@pytest.fixture(scope="session")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A SoftHSM of this run: the module reads its configuration once, when it is loaded."""
-    folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    (folder / "softhsm2.conf").write_text(f"directories.tokendir = {folder / 'tokens'}\n")
-    os.environ["SOFTHSM2_CONF"] = str(folder / "softhsm2.conf")
-    yield folder / "tokens"
-    del os.environ["SOFTHSM2_CONF"]
-
-
-@pytest.fixture
-def token(tokens: Path, request: pytest.FixtureRequest) -> str:
-    label = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
-    subprocess.run(
-        [
-            "softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "0000", "--pin", PIN,
-        ],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    pkcs11.lib(str(MODULE)).reinitialize()
-    return label
+from tests.softhsm import MODULE, PIN
 
 
 def create(folder: Path, token: str, algorithm: Algorithm = Algorithm.ED25519) -> Pkcs11KeyStore:
@@ -75,7 +45,6 @@ def test_it_signs_what_ov1_takes_and_the_key_cannot_be_had(
     for kept in (store._key, store._mac):
         with pytest.raises(pkcs11.AttributeSensitive):
             _ = kept[Attribute.VALUE]
-    store.close()
 
 
 def test_a_counter_is_one_payloads_for_ever_also_after_opening_again(
@@ -84,8 +53,9 @@ def test_a_counter_is_one_payloads_for_ever_also_after_opening_again(
     store = create(tmp_path, token)
     first = store.sign(1, voucher_payload(1))
     key = store.public_key()
-    store.close()
-    store = Pkcs11KeyStore.open(tmp_path, module=MODULE, token=token, pin=PIN)
+    _LOGINS.clear()
+    pkcs11.lib(str(MODULE)).reinitialize()
+    store = Pkcs11KeyStore.open(tmp_path, PIN)
     assert store.public_key() == key
     assert store.sign(1, voucher_payload(1)) == first
     for counter, payload in (
@@ -99,7 +69,6 @@ def test_a_counter_is_one_payloads_for_ever_also_after_opening_again(
         store.sign_plain(voucher_payload(2))
     with pytest.raises(PayloadRefused):
         store.sign_plain(b"anything")
-    store.close()
 
 
 def test_counters_of_another_token_altered_or_gone_are_refused(
@@ -107,36 +76,53 @@ def test_counters_of_another_token_altered_or_gone_are_refused(
 ) -> None:
     store = create(tmp_path / "here", token)
     store.sign(1, voucher_payload(1))
-    store.close()
     counters = tmp_path / "here" / "counters.sealed"
     good = counters.read_bytes()
     forged = cbor2.dumps([[SCOPE, 0, bytes(32)]], canonical=True)
     for bad in (good[:32] + forged, bytes([good[0] ^ 1]) + good[1:], good[:10], b""):
         counters.write_bytes(bad)
         with pytest.raises(KeyStoreDamaged):
-            Pkcs11KeyStore.open(tmp_path / "here", module=MODULE, token=token, pin=PIN)
+            Pkcs11KeyStore.open(tmp_path / "here", PIN)
     counters.unlink()
     with pytest.raises(KeyStoreDamaged):
-        Pkcs11KeyStore.open(tmp_path / "here", module=MODULE, token=token, pin=PIN)
+        Pkcs11KeyStore.open(tmp_path / "here", PIN)
     shutil.rmtree(tmp_path / "here")
 
 
 def test_a_second_key_a_wrong_pin_and_a_missing_token_are_told(token: str, tmp_path: Path) -> None:
-    create(tmp_path, token).close()
+    create(tmp_path, token)
     with pytest.raises(KeyStoreError, match="already holds"):
         create(tmp_path, token)
     with pytest.raises(KeyStoreLocked, match="PIN"):
-        Pkcs11KeyStore.open(tmp_path, module=MODULE, token=token, pin="000000")
-    with pytest.raises(KeyStoreDamaged, match="token"):
-        Pkcs11KeyStore.open(tmp_path, module=MODULE, token="no-such", pin=PIN)
-    with pytest.raises(KeyStoreError):
-        Pkcs11KeyStore.open(tmp_path, module=tmp_path / "no.so", token=token, pin=PIN)
+        Pkcs11KeyStore.open(tmp_path, "000000")
+    _LOGINS.clear()
+    pkcs11.lib(str(MODULE)).reinitialize()
+    with pytest.raises(KeyStoreLocked, match="PIN"):
+        Pkcs11KeyStore.open(tmp_path, "000000")
+    for named, said in (
+        ({"module": str(MODULE), "token": "no-such"}, "no such token"),
+        ({"module": str(tmp_path / "no.so"), "token": token}, "cannot be read"),
+        ({"module": "libsofthsm2.so", "token": token}, "cannot be read"),
+        ({"module": str(MODULE)}, "does not name"),
+        ([], "does not name"),
+    ):
+        (tmp_path / "token.json").write_text(json.dumps(named))
+        with pytest.raises(KeyStoreError, match=said):
+            Pkcs11KeyStore.open(tmp_path, PIN)
+
+
+def test_a_module_that_others_may_write_is_not_loaded(token: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.so"
+    shutil.copy(MODULE, module)
+    module.chmod(0o666)
+    with pytest.raises(KeyStoreError, match="nobody else may write"):
+        Pkcs11KeyStore.create(tmp_path, module=module, token=token, pin=PIN)
 
 
 def test_a_key_that_could_be_taken_out_is_not_opened(token: str, tmp_path: Path) -> None:
     store = create(tmp_path, token)
     store._mac.destroy()
-    store._session.generate_key(
+    store._login.session.generate_key(
         pkcs11.KeyType.GENERIC_SECRET,
         key_length=256,
         mechanism=pkcs11.Mechanism.GENERIC_SECRET_KEY_GEN,
@@ -145,6 +131,5 @@ def test_a_key_that_could_be_taken_out_is_not_opened(token: str, tmp_path: Path)
         capabilities=pkcs11.MechanismFlag.SIGN,
         template={Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True},
     )
-    store.close()
     with pytest.raises(KeyStoreError, match="must be"):
-        Pkcs11KeyStore.open(tmp_path, module=MODULE, token=token, pin=PIN)
+        Pkcs11KeyStore.open(tmp_path, PIN)
