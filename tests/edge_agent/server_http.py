@@ -35,6 +35,9 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if self.path == "/edge/sync":
                 out, kind = side.sync(data), "application/cbor"
+                if side.repeat_answer:
+                    out = side.last_answer
+                side.last_answer = out
             else:
                 done = side.post(self.path, json.loads(data), self.headers.get("authorization"))
                 out, kind = json.dumps(done).encode(), "application/json"
@@ -49,15 +52,16 @@ class Handler(BaseHTTPRequestHandler):
             out = b"x" * (2 << 20)
         if side.spoil == "nonsense":
             out = b"\xff{nonsense"
-        self.answer(200, out, kind)
+        cut = side.cut_after if self.path == "/edge/sync" else None
+        self.answer(200, out, kind, cut)
 
-    def answer(self, status: int, body: bytes, kind: str) -> None:
+    def answer(self, status: int, body: bytes, kind: str, cut: int | None = None) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(len(body[:cut] if self.side.cut_told else body)))
         self.end_headers()
         with contextlib.suppress(OSError):
-            self.wfile.write(body)
+            self.wfile.write(body[:cut])
 
 
 class RunningServer:

@@ -85,6 +85,11 @@ class ServerSide:
     lose_answers: int = 0
     lose_requests: int = 0
     spoil: str = ""
+    # Bytes of an answer to a sync after which the line is cut; the length that is told is whole or cut.
+    cut_after: int | None = None
+    cut_told: bool = False
+    last_answer: bytes = b""
+    repeat_answer: bool = False
     lie_beacon: bytes | None = None
 
     @property

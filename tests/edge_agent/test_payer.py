@@ -160,6 +160,24 @@ def test_what_may_not_be_paid_changes_nothing(world: World):
     assert refusal.value.verdict is Verdict.ALLOWANCE_EXPIRED
 
 
+@pytest.mark.parametrize(
+    ("days", "verdict"), [(-3, Verdict.NOT_YET_VALID), (3, Verdict.ALLOWANCE_EXPIRED)]
+)
+def test_a_clock_that_leaps_pays_nothing_and_takes_no_counter(
+    world: World, days: int, verdict: Verdict
+):
+    terminal, payer = world.terminal(), world.payer()
+    asked, right_ms = ask(terminal, 100), world.clock.now_ms()
+    before = content(payer.store.db)
+    world.clock.set_wall(right_ms + days * 86_400_000)
+    with pytest.raises(VerdictError) as refusal:
+        payer.pay(asked.text)
+    assert refusal.value.verdict is verdict
+    assert content(payer.store.db) == before
+    world.clock.set_wall(right_ms)
+    assert accept(terminal, payer.pay(asked.text).to_text()).paid
+
+
 def test_an_old_request_is_a_warning_only(world: World):
     terminal, payer = world.terminal(), world.payer()
     asked = ask(terminal, 100)

@@ -127,6 +127,45 @@ async def test_a_spoilt_answer_changes_nothing(
     assert (await synced(terminal)).left == 0
 
 
+@pytest.mark.parametrize("told", [False, True])
+async def test_an_answer_cut_at_any_byte_changes_nothing_and_the_resend_settles_once(
+    world: World, server: RunningServer, terminal: Terminal, told: bool
+):
+    """`told`: something on the way shortened the answer and its length, so that HTTP is content."""
+    signed = sell(world, terminal, 100, 200)
+    server.side.lose_answers, server.side.cut_told = 1, told
+    with pytest.raises(ServerUnreachable):
+        await synced(terminal)
+    before, length = content(terminal.store.db), len(server.side.last_answer)
+    assert length > 300
+    async with Server(terminal.me.server) as door:
+        for place in range(length):
+            server.side.cut_after = place
+            with pytest.raises((AgentError, VerdictError)):
+                await sync(terminal, door)
+            assert content(terminal.store.db) == before, place
+        server.side.cut_after = None
+        done = await sync(terminal, door)
+    assert (done.settled_count, done.left) == (2, 0)
+    assert [terminal.store.redeemed(one.h).result for one in signed] == ["OV_ACCEPTED"] * 2
+    assert len(server.side.settled) == 2
+
+
+async def test_an_answer_given_a_second_time_answers_nothing(
+    world: World, server: RunningServer, terminal: Terminal
+):
+    sell(world, terminal, 100)
+    await synced(terminal)
+    sell(world, terminal, 200)
+    server.side.repeat_answer = True
+    before = content(terminal.store.db)
+    with pytest.raises(VerdictError):
+        await synced(terminal)
+    assert content(terminal.store.db) == before
+    server.side.repeat_answer = False
+    assert (await synced(terminal)).left == 0
+
+
 async def test_a_result_for_another_row_is_not_applied(
     world: World, server: RunningServer, terminal: Terminal
 ):
