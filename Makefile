@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments bench-offline sim sim-mutants \
-  sim-payments sim-payments-mutants model-offline model-offline-reversals soak lock clean
+  sim-payments sim-payments-mutants model-offline model-offline-reversals fuzz soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -96,7 +96,12 @@ model-offline-reversals: setup  ## single rules of vouchers taken back: a law mu
 	@$(BIN)/python -m tests.model_offline.reversals
 
 MINUTES ?= 30
+SEED ?=
 RATE ?= 40
+
+fuzz: MINUTES = 10
+fuzz: setup  ## mutated inputs to every decoder of OV1 for MINUTES=10, SEED= to repeat: nothing but verdicts
+	@$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES) --seed "$(SEED)"
 
 soak: setup  ## the real processes under load and faults for MINUTES=30 at RATE=40 a second
 	@$(BIN)/python -m tests.soak.run --minutes $(MINUTES) --rate $(RATE)
