@@ -30,9 +30,20 @@ def parse_amount(text: str, ccy: str = "INR") -> int:
 
 
 def format_amount(minor: int, ccy: str) -> str:
-    """Write an amount with its currency's digits: `₹150.50`, `JPY 200`."""
+    """Write an amount with its currency's digits: `₹1,23,450.50` as in India, `JPY 200`."""
     digits = _EXPONENTS.get(ccy, 2)
     whole, fraction = divmod(minor, 10**digits)
     tail = f".{fraction:0{digits}d}" if digits else ""
     sign = _SIGNS.get(ccy)
-    return f"{sign}{whole:,}{tail}" if sign else f"{ccy} {whole:,}{tail}"
+    return f"{sign}{_lakhs(whole)}{tail}" if sign else f"{ccy} {whole:,}{tail}"
+
+
+def _lakhs(whole: int) -> str:
+    """Group as India does: the last three digits, then by two."""
+    head, last = divmod(whole, 1_000)
+    if head == 0:
+        return str(last)
+    digits = str(head)
+    start = len(digits) % 2
+    pairs = [digits[i : i + 2] for i in range(start, len(digits), 2)]
+    return ",".join([*([digits[:start]] if start else []), *pairs, f"{last:03d}"])

@@ -1,7 +1,6 @@
 """What every command has: where the home is, how to answer, and exit codes that a script can trust."""
 
 import functools
-import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import Concatenate, Final, ParamSpec
 
 import click
 
-from devices.keystore.port import KeyStoreError
-from edge_agent.errors import AgentError, VerdictError
+from edge_agent.errors import VerdictError
 from edge_agent.home import Home
-from edge_agent.show import Said, Screen, refused
+from edge_agent.show import TROUBLES, Said, Screen, failed, trouble
 from offline.verdicts import Refused
 
 P = ParamSpec("P")
@@ -66,25 +64,13 @@ def answer(screen: Screen, run: Callable[[], Said]) -> int:
         screen.check()
         said = run()
         screen.say(said)
-    except (VerdictError, Refused) as e:
-        detail = e.detail if isinstance(e, VerdictError) else ""
-        screen.say(refused(e.verdict, detail))
-        return REFUSED
-    except (AgentError, KeyStoreError) as e:
-        screen.say(failed(e.code, str(e)))
-        return TECHNICAL
-    except (sqlite3.Error, OSError) as e:
-        screen.say(failed("edge.store_failed", f"the agent's files failed: {e}"))
-        return TECHNICAL
+    except TROUBLES as e:
+        screen.say(trouble(e))
+        return REFUSED if isinstance(e, VerdictError | Refused) else TECHNICAL
     except KeyboardInterrupt:
         screen.say(failed("edge.interrupted", "interrupted; look at status before you go on"))
         return TECHNICAL
     return OK if said.ok else REFUSED
-
-
-def failed(code: str, message: str) -> Said:
-    """Say what was technical: not about the payment, and nothing was paid by it."""
-    return Said(ok=False, code=code, line=message, facts={"paid": False})
 
 
 def shop_currency(run: Callable[P, None]) -> Callable[P, None]:

@@ -10,17 +10,20 @@ from edge_agent.amounts import parse_amount
 from edge_agent.backup import back_up, restore_from
 from edge_agent.cli_shape import code_output, command, shop_currency
 from edge_agent.codes import read_code
+from edge_agent.config import read_config
 from edge_agent.doctor import examine
 from edge_agent.errors import AgentError
-from edge_agent.home import Home
+from edge_agent.home import Home, give_to_owner
 from edge_agent.pairing import pair
 from edge_agent.restore import restore as restore_terminal
+from edge_agent.screen import KEY, address, screen_key
 from edge_agent.server import Server
 from edge_agent.serving import run_service
 from edge_agent.show import Look, Said, Screen
 from edge_agent.sync import sync as sync_terminal
 from edge_agent.terminal import Terminal
 from edge_agent.terminal_loop import run_loop
+from offline.codec import read_certificate
 
 
 @click.group()
@@ -222,3 +225,27 @@ def serve(home: Home, _screen: Screen) -> Said:
     with home.terminal(fresh=True) as opened:
         run_service(home, opened)
     return Said(ok=True, code="edge.stopped", line="The terminal has stopped; nothing is open.")
+
+
+@terminal.command()
+@command
+def screen(home: Home, _screen: Screen) -> Said:
+    """Print the address that opens the shop's screen in this machine's browser. The service must run."""
+    folder = home.root / "terminal"
+    with home.terminal_store() as store:
+        name = read_certificate(store.must_me().cert).name
+    port = read_config(folder).screen_port
+    if port == 0:
+        raise AgentError(
+            "edge.screen_port", "this terminal has no screen: set screen_port in agent.toml"
+        )
+    key = screen_key(folder, home.entropy)
+    give_to_owner(home.root, folder / KEY)
+    url = address(port, key)
+    return Said(
+        ok=True,
+        code="edge.screen",
+        line=f"The screen of {name}: {url}",
+        detail="Whoever has this address takes payments here: it works on this machine alone.",
+        facts={"url": url},
+    )

@@ -13,6 +13,7 @@ _BOUNDS: Final = {
     "archive_after_days": (14, 3_650),
     "log_bytes": (4_096, 1 << 30),
     "log_files": (1, 100),
+    "screen_port": (0, 65_535),
 }
 
 
@@ -22,13 +23,15 @@ class Config:
 
     sync_every_s: seconds between syncs that went well. archive_after_days: when acknowledged rows
     leave the database for the archive; far longer than any allowance lives. log_bytes, log_files: the
-    size of one log file, and how many there are.
+    size of one log file, and how many there are. screen_port: where the shop's screen is on this machine;
+    0 for none.
     """
 
     sync_every_s: int = 60
     archive_after_days: int = 30
     log_bytes: int = 1 << 20
     log_files: int = 5
+    screen_port: int = 8344
 
 
 def read_config(folder: Path) -> Config:

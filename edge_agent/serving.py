@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from edge_agent.background import Round, Syncing
 from edge_agent.config import Config, read_config
 from edge_agent.errors import AgentError
 from edge_agent.home import Home
+from edge_agent.http_door import door
+from edge_agent.screen import ShopScreen, pages, screen_key
 from edge_agent.systemd import Notifier
 from edge_agent.terminal import Terminal
 
@@ -57,16 +60,28 @@ async def serve(
         if one.done is not None:
             _put_away(terminal, folder, config, log)
 
-    parts = [
-        asyncio.ensure_future(one)
-        for one in (stop.wait(), syncing.keep(after), _beat(notifier, clock))
-    ]
-    log.write("started", terminal=terminal.me.terminal.hex())
-    notifier.tell("READY=1", f"STATUS={terminal.certificate.name}: open")
+    parts: list[asyncio.Future[object]] = []
     try:
-        done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-        for part in done:
-            part.result()
+        async with AsyncExitStack() as stack:
+            if config.screen_port:
+                shown = ShopScreen(
+                    terminal=terminal, clock=clock, syncing=syncing, log=log,
+                    key=screen_key(folder, terminal.entropy), files=pages(),
+                )  # fmt: skip
+                try:
+                    await stack.enter_async_context(door(shown, config.screen_port))
+                except AgentError as e:
+                    # What was sold must still be synced: the terminal goes on without its screen.
+                    log.write("screen.failed", why=str(e))
+            parts += [
+                asyncio.ensure_future(one)
+                for one in (stop.wait(), syncing.keep(after), _beat(notifier, clock))
+            ]
+            log.write("started", terminal=terminal.me.terminal.hex())
+            notifier.tell("READY=1", f"STATUS={terminal.certificate.name}: open")
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
     finally:
         notifier.tell("STOPPING=1")
         for part in parts:

@@ -2,23 +2,26 @@
 
 import json
 import os
+import sqlite3
 import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from devices.keystore.port import KeyStoreError
 from edge_agent.accepting import Scanned
 from edge_agent.amounts import format_amount
 from edge_agent.codes import write_png
-from edge_agent.errors import AgentError
+from edge_agent.errors import AgentError, VerdictError
 from edge_agent.terminal import Terminal
 from offline import qr
-from offline.verdicts import Verdict, operator_sentence
+from offline.verdicts import Refused, Verdict, operator_sentence
 
 
 class Look(StrEnum):
@@ -46,6 +49,21 @@ class Said:
     columns: tuple[str, ...] | None = None
     """What of the rows a person sees; a script sees all of it."""
 
+    def body(self) -> dict[str, object]:
+        """Give the answer as a script or a page reads it."""
+        body: dict[str, object] = {
+            "ok": self.ok,
+            "code": self.code,
+            "message": self.line,
+            "detail": self.detail,
+        }
+        body |= self.facts
+        if self.text is not None:
+            body["text"] = self.text
+        if self.rows is not None:
+            body["rows"] = self.rows
+        return body
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
@@ -58,18 +76,7 @@ class Screen:
     def say(self, said: Said) -> None:
         said = self._pictured(said)
         if self.as_json:
-            body: dict[str, object] = {
-                "ok": said.ok,
-                "code": said.code,
-                "message": said.line,
-                "detail": said.detail,
-            }
-            body |= said.facts
-            if said.text is not None:
-                body["text"] = said.text
-            if said.rows is not None:
-                body["rows"] = said.rows
-            sys.stdout.write(json.dumps(body) + "\n")
+            sys.stdout.write(json.dumps(said.body()) + "\n")
             sys.stdout.flush()
             return
         console = Console(highlight=False, soft_wrap=True)
@@ -133,6 +140,28 @@ def refused(verdict: Verdict, detail: str = "", **facts: object) -> Said:
         detail=detail,
         facts={"paid": False, **facts},
     )
+
+
+def failed(code: str, message: str) -> Said:
+    """Say what was technical: not about the payment, and nothing was paid by it."""
+    return Said(ok=False, code=code, line=message, facts={"paid": False})
+
+
+TROUBLES: Final = (VerdictError, Refused, AgentError, KeyStoreError, sqlite3.Error, OSError)
+"""What an act may raise and a person must hear of."""
+
+
+def trouble(error: Exception) -> Said:
+    """Say what one of TROUBLES was about."""
+    match error:
+        case VerdictError():
+            return refused(error.verdict, error.detail)
+        case Refused():
+            return refused(error.verdict)
+        case AgentError() | KeyStoreError():
+            return failed(error.code, str(error))
+        case _:
+            return failed("edge.store_failed", f"the agent's files failed: {error}")
 
 
 def scanned(terminal: Terminal, result: Scanned) -> Said:

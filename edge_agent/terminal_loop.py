@@ -8,12 +8,11 @@ from typing import Final
 
 from devices.clock import Clock
 from edge_agent import terminal_said as said
-from edge_agent.amounts import parse_amount
+from edge_agent.acts import act
 from edge_agent.background import Syncing
-from edge_agent.cli_shape import answer, failed
+from edge_agent.cli_shape import answer
 from edge_agent.codes import read_code
-from edge_agent.errors import AgentError, VerdictError
-from edge_agent.show import Said, Screen, refused
+from edge_agent.show import TROUBLES, Said, Screen, trouble
 from edge_agent.terminal import Terminal
 
 _LINE_MAX: Final = 8_192
@@ -48,45 +47,15 @@ async def run_loop(terminal: Terminal, clock: Clock, screen: Screen, *, sync_eve
             if word == "sync":
                 await _sync_now(terminal, screen, syncing)
             elif word:
-                answer(screen, partial(_do, terminal, clock, word, rest.strip()))
+                answer(screen, partial(act, terminal, clock, word, rest.strip(), read_code))
     finally:
         ticks.cancel()
         await asyncio.gather(ticks, return_exceptions=True)
         terminal.close_open(due_only=False)
 
 
-def _do(terminal: Terminal, clock: Clock, word: str, rest: str) -> Said:
-    match word:
-        case "ask":
-            return said.ask(terminal, parse_amount(rest, terminal.ccy))
-        case "scan" | "accept":
-            return said.accept(terminal, read_code(rest))
-        case "void":
-            return said.void(terminal, read_code(rest), give_back=False)
-        case "return":
-            return said.void(terminal, read_code(rest), give_back=True)
-        case "phone":
-            return said.by_phone(terminal, rest)
-        case "cancel":
-            return said.cancel(terminal, rest or None, paid_online=False)
-        case "paid-online":
-            return said.cancel(terminal, rest or None, paid_online=True)
-        case "list":
-            return said.sales(terminal.store, 20)
-        case "status":
-            return said.status(terminal.store, clock)
-        case _:
-            raise AgentError(
-                "edge.command_unknown",
-                "ask AMOUNT | scan CODE | phone DIGITS | void CODE | return CODE | cancel | paid-online | "
-                "list | sync | status | quit",
-            )
-
-
 async def _sync_now(terminal: Terminal, screen: Screen, syncing: Syncing) -> None:
     try:
         screen.say(said.synced(terminal, await syncing.once()))
-    except VerdictError as e:
-        screen.say(refused(e.verdict, e.detail))
-    except AgentError as e:
-        screen.say(failed(e.code, e.message))
+    except TROUBLES as e:
+        screen.say(trouble(e))

@@ -17,6 +17,7 @@ from edge_agent.restore import Restored
 from edge_agent.segment import SegmentBroken
 from edge_agent.show import Look, Said, moment, scanned
 from edge_agent.store.archive_store import ArchiveStore
+from edge_agent.store.terminal_rows import RedeemedRow
 from edge_agent.store.terminal_store import TerminalStore
 from edge_agent.sync import Synced
 from edge_agent.terminal import Terminal
@@ -26,7 +27,7 @@ from edge_agent.voiding import void as void_voucher
 from offline.codec import read_certificate
 from offline.journal import Accept, Apply, Close, NewEpoch, Row, VoidRow, read_row
 from offline.model import VoidReason
-from offline.verdicts import operator_sentence
+from offline.verdicts import Verdict, operator_sentence
 
 
 def ask(terminal: Terminal, amount: int) -> Said:
@@ -190,6 +191,7 @@ def sales(store: TerminalStore, limit: int) -> Said:
                 "amount": format_amount(row.amount, row.ccy),
                 "minor": str(row.amount),
                 "state": "returned" if row.returned else row.result or "not yet settled",
+                "why": _why(row),
                 "seq": row.seq,
                 "sale": row.nonce.hex(),
                 "h": row.h.hex(),
@@ -197,6 +199,13 @@ def sales(store: TerminalStore, limit: int) -> Said:
             for row in rows
         ],
     )
+
+
+def _why(row: RedeemedRow) -> str | None:
+    """Say why the server does not settle a sale; None for one that stands."""
+    if row.returned or row.result in {None, Verdict.ACCEPTED, Verdict.DUPLICATE}:
+        return None
+    return operator_sentence(Verdict(row.result))
 
 
 def status(store: TerminalStore, clock: Clock) -> Said:

@@ -1,4 +1,4 @@
-"""What a browser loads: OV1 in JavaScript and the payer's app. Files, no code; `FOLDER` is where they are."""
+"""What a browser loads: OV1 in JavaScript, the payer's app, the terminal's screen. `FOLDER` is where they are."""
 
 from pathlib import Path
 from typing import Final

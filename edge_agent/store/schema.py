@@ -220,4 +220,8 @@ TERMINAL: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (day, challenge)
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        # The last sales and today's takings, for a screen that asks every few seconds.
+        "CREATE INDEX redeemed_at ON redeemed (accepted_at_s, seq)",
+    ),
 )

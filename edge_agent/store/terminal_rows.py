@@ -135,3 +135,22 @@ class Totals:
     unsettled_count: int
     open_amount: int
     open_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takings:
+    """What was taken since a moment and not given back; `refused` of it the server does not settle."""
+
+    count: int
+    amount: int
+    refused_count: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Sales whose settlement is not known here; when the oldest was taken, None if there are none."""
+
+    count: int
+    amount: int
+    oldest_at_s: int | None

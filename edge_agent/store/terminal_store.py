@@ -14,13 +14,17 @@ from edge_agent.store.terminal_rows import (
     RedeemedRow,
     RequestRow,
     SyncState,
+    Takings,
     TerminalSelf,
     Totals,
     VoidedRow,
     VoucherFacts,
+    Waiting,
 )
 from edge_agent.store.terminal_work import Work
 from offline.journal import GENESIS
+from offline.ussd import DAY_S
+from offline.verdicts import Verdict
 from offline.verify import Evidence, Link, link_of
 from offline.wire import SignedVoucher
 
@@ -39,6 +43,15 @@ _TOTALS: Final = """SELECT
     (SELECT count(*) FROM redeemed WHERE result IS NULL AND returned = 0),
     (SELECT coalesce(sum(amount), 0) FROM open_request WHERE state = 'open'),
     (SELECT count(*) FROM open_request WHERE state = 'open')"""
+_TAKINGS: Final = """WITH taken AS (
+    SELECT amount, coalesce(result NOT IN (:settled, :again), 0) AS refused FROM redeemed
+        WHERE accepted_at_s >= :since AND returned = 0
+    UNION ALL SELECT c.amount, 0 FROM ussd_challenge c JOIN open_request USING (nonce)
+        WHERE c.paid = 1 AND c.day >= :day AND asked_at_s >= :since)
+    SELECT count(*) FILTER (WHERE NOT refused), coalesce(sum(amount) FILTER (WHERE NOT refused), 0),
+        count(*) FILTER (WHERE refused), coalesce(sum(amount) FILTER (WHERE refused), 0) FROM taken"""
+_WAITING: Final = """SELECT count(*), coalesce(sum(amount), 0), min(accepted_at_s) FROM redeemed
+    WHERE result IS NULL AND returned = 0"""
 _REQUEST: Final = """SELECT nonce, amount, ccy, text, asked_at_s, boot, deadline_ms, state, reason
     FROM open_request"""
 _REDEEMED: Final = """SELECT aid, counter, h, nonce, amount, ccy, cum, prev, wire, receipt, epoch, seq,
@@ -193,6 +206,22 @@ class TerminalStore:
         return Totals(
             unsettled=row[0], unsettled_count=row[1], open_amount=row[2], open_count=row[3]
         )
+
+    def takings(self, since_s: int) -> Takings:
+        """Sum what was taken since then, by voucher and by phone."""
+        values = {
+            "settled": str(Verdict.ACCEPTED),
+            "again": str(Verdict.DUPLICATE),
+            "since": since_s,
+            "day": since_s // DAY_S,
+        }
+        row = self.db.first(_TAKINGS, values) or (0, 0, 0, 0)
+        count, amount, refused_count, refused = (int(str(one)) for one in row)
+        return Takings(count=count, amount=amount, refused_count=refused_count, refused=refused)
+
+    def waiting(self) -> Waiting:
+        row = self._must(_WAITING)
+        return Waiting(count=row[0], amount=row[1], oldest_at_s=row[2])
 
     def request(self, nonce: bytes) -> RequestRow | None:
         return next(iter(self._requests(_REQUEST + " WHERE nonce = ?", (nonce,))), None)

@@ -43,6 +43,7 @@ def test_the_service_worker_keeps_what_the_app_loads_and_nothing_else() -> None:
     loads = needed(payer / "app.js", set())
     linked = re.findall(r'(?:href|src)="([^"]+)"', (payer / "index.html").read_text())
     loads |= {(payer / one).resolve() for one in linked} | {payer / "index.html"}
+    loads |= needed(payer / "reading.js", set())
     names = [one for one in KEPT if "/" in one or "." in one]
     protocol = [f"../ov1/{one}.js" for one in KEPT if one not in names]
     kept = {(payer / one).resolve() for one in (*names, *protocol) if one not in {"./", "../ov1/"}}

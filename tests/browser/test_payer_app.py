@@ -2,16 +2,14 @@
 
 import shutil
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from offline import qr
 from offline.verify import decode, judge
 from offline.wire import SignedVoucher
+from tests.browser.camera import camera_film, camera_of
 from tests.browser.chromium import Browser, Page, chromium
 from tests.browser.edge import Edge
 from tests.browser.site import site
@@ -336,23 +334,10 @@ def test_it_renews_itself_whole_or_not_at_all(person: Browser, edge: Edge, tmp_p
         assert visited() == "Hundi two", "a copy that lacks a file is none"
 
 
-def camera_film(path: Path, text: str) -> None:
-    """A film of a QR code, in the one form that Chromium takes for a camera."""
-    with Image.open(BytesIO(qr.png(text, scale=6))) as code:
-        frame = Image.new("L", (640, 640), 160)
-        frame.paste(code.convert("L"), ((640 - code.width) // 2, (640 - code.height) // 2))
-    planes = frame.tobytes() + bytes([128]) * (640 * 640 // 2)
-    path.write_bytes(b"YUV4MPEG2 W640 H640 F10:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + planes) * 3)
-
-
 def test_the_camera_reads_a_shop_s_code(profile: Path, edge: Edge, tmp_path: Path) -> None:
     film = tmp_path / "shop.y4m"
     camera_film(film, kit.signed_request().to_text())
-    flags: list[Any] = [
-        "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={film}",
-    ]  # fmt: skip
-    with chromium(profile, *flags) as browser, site(edge) as address:
+    with chromium(profile, *camera_of(film)) as browser, site(edge) as address:
         page = opened(browser, address)
         linked(page, edge)
         filled(page)

@@ -1,4 +1,4 @@
-"""The terminal's service in a process of its own, and the socket on which it tells systemd how it is."""
+"""The terminal's service in a process of its own, its screen on a port if a test wants one, and the socket on which it tells systemd how it is."""
 
 import os
 import signal
@@ -16,8 +16,12 @@ WAIT_S = 20
 class Service:
     """`hundi-edge terminal serve` over a home, while the block runs."""
 
-    def __init__(self, home: Path, *, watchdog_us: int | None = None) -> None:
+    def __init__(self, home: Path, *, watchdog_us: int | None = None, port: int = 0) -> None:
         self._home = home
+        settings = home / "terminal" / "agent.toml"
+        given = settings.read_text() if settings.exists() else ""
+        kept = [line for line in given.splitlines() if not line.startswith("screen_port")]
+        settings.write_text("\n".join([*kept, f"screen_port = {port}", ""]))
         self._watchdog_us = watchdog_us
         self._told: list[str] = []
 

@@ -93,7 +93,7 @@ async def test_what_is_open_at_the_end_is_closed(world: World):
     notifier = Notifier.of({})
     with AgentLog(world.folder / "agent.log", world.clock, size=4_096, files=2) as log:
         serving = asyncio.create_task(
-            serve(terminal, SystemClock(), world.folder, Config(), notifier, log)
+            serve(terminal, SystemClock(), world.folder, Config(screen_port=0), notifier, log)
         )
         while not (world.folder / "agent.log").exists():
             await SystemClock().sleep(0.01)

@@ -1,14 +1,15 @@
 // The payer's app: what is shown, and what a touch does. It decides nothing: device.js and online.js do.
 
+import { decimal, minor, moment, money } from "../amounts.js";
+import { drawn, readPicture, scan } from "../codes/pictures.js";
 import { newKey } from "../ov1/signing.js";
 import { Verdict } from "../ov1/verdicts.js";
 import { SignedAllowance } from "../ov1/wire.js";
 import { keep, offer, pay, recover, textOf, trusted } from "./device.js";
 import * as online from "./online.js";
-import { drawn, readPicture, scan } from "./pictures.js";
 import { ServerRefused } from "./server.js";
 import { Store } from "./store.js";
-import { decimal, minor, moment, money, sentence } from "./words.js";
+import { sentence } from "./words.js";
 
 const CCY = "INR";
 const LABEL = "Browser";
@@ -99,7 +100,7 @@ async function showVoucher(row) {
   const text = await textOf(store, row);
   at("signed").textContent = `${money(row.amount, row.ccy)} for ${row.payeeName}`;
   at("state").textContent = stateOf(row);
-  at("code").replaceChildren(drawn(text));
+  at("code").replaceChildren(drawn(text, "Your voucher as a QR code"));
   at("words").textContent = text;
   at("ask-receipt").hidden = Boolean(row.proof);
   show("voucher");

@@ -1,13 +1,3 @@
-// A worker that looks for a QR code in one picture after another: {width, height, data (RGBA)} to its text, or null.
+// The app's own worker that reads pictures: here, so that what keeps the app for offline use keeps it too.
 
-import decode from "../vendor/qr/decode.js";
-
-addEventListener("message", ({ data: picture }) => {
-  let text = null;
-  try {
-    text = decode(picture);
-  } catch {
-    // no code, or one that is too blurred
-  }
-  postMessage(text);
-});
+import "../codes/reading.js";

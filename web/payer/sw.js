@@ -3,8 +3,8 @@
 // A copy is taken whole or not at all, and a newer one is used from the next visit on: modules of two ages never mix.
 
 const FILES = [
-  "./", "app.js", "device.js", "icon.svg", "manifest.webmanifest", "online.js", "pictures.js", "reading.js", "server.js",
-  "store.js", "words.js", "../design.css",
+  "./", "app.js", "device.js", "icon.svg", "manifest.webmanifest", "online.js", "reading.js", "server.js",
+  "store.js", "words.js", "../design.css", "../amounts.js", "../codes/pictures.js", "../codes/reading.js",
   ...[
     "base45", "bytes", "cbor", "codec", "fields", "payer", "points", "signing", "trust", "verdicts", "verify", "wire",
   ].map((name) => `../ov1/${name}.js`),

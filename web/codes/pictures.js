@@ -7,14 +7,14 @@ const BORDER = 4;
 const PAUSE_MS = 120;
 const MOST_PIXELS = 1280;
 
-/** An SVG element; base45 and the prefixes are of the alphanumeric set, level M as the terminals write. */
-export function drawn(text) {
+/** An SVG element, called `label` to who hears it; base45 and the prefixes are of the alphanumeric set, level M as the terminals write. */
+export function drawn(text, label) {
   const rows = encode(text, "raw", { ecc: "medium", encoding: "alphanumeric", border: BORDER });
   const path = rows.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x} ${y}h1v1h-1z`] : []))).join("");
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${rows.length} ${rows.length}`);
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", "Your voucher as a QR code");
+  svg.setAttribute("aria-label", label);
   svg.setAttribute("shape-rendering", "crispEdges");
   const modules = document.createElementNS(SVG, "path");
   modules.setAttribute("d", path);
@@ -31,7 +31,8 @@ function read(source, width, height) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
   const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  reader ??= new Worker(new URL("reading.js", import.meta.url), { type: "module" });
+  // Beside the page, not beside this file: a worker elsewhere is out of reach of what keeps a page for offline use.
+  reader ??= new Worker(new URL("reading.js", document.baseURI), { type: "module" });
   return new Promise((resolve, reject) => {
     reader.onmessage = (event) => resolve(event.data);
     reader.onerror = () => reject(new Error("the reader of pictures did not start"));

@@ -1,0 +1,3 @@
+// The screen's own worker that reads pictures.
+
+import "../codes/reading.js";
