@@ -111,7 +111,9 @@ def test_what_is_no_amount_is_refused(text: str):
 
 def test_amounts_are_shown_with_their_currency():
     assert format_amount(15_050, "INR") == "₹150.50"
-    assert format_amount(100_000_000, "INR") == "₹1,000,000.00"
+    for minor, said in ((99_900, "₹999.00"), (100_000, "₹1,000.00"), (9_999_999, "₹99,999.99"),
+                        (12_345_650, "₹1,23,456.50"), (100_000_000, "₹10,00,000.00")):  # fmt: skip
+        assert format_amount(minor, "INR") == said
     assert format_amount(200, "JPY") == "JPY 200"
     assert parse_amount("200", "JPY") == 200
     with pytest.raises(AgentError):

@@ -5,7 +5,7 @@ import { drawn, scan } from "../codes/pictures.js";
 import { act, Locked, till, Unreachable } from "./door.js";
 import { addKey } from "./keypad.js";
 import { play, ready } from "./sounds.js";
-import { ago, clock, nextStep, reason, wordOf } from "./words.js";
+import { ago, clock, momentOf, nextStep, reason, wordOf } from "./words.js";
 
 const AGAIN_MS = 5000;
 const KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", ".", "0", "⌫"];
@@ -183,8 +183,7 @@ async function showSales() {
   const answer = await act("list");
   at("rows").replaceChildren(...(answer.rows ?? []).map((sale) => {
     const state = { "not yet settled": "not yet synced", OV_ACCEPTED: "settled", OV_DUPLICATE: "settled" }[sale.state] ?? sale.state;
-    const day = new Date(sale.at).toLocaleString("en-IN", { dateStyle: "medium", timeStyle: "short" });
-    return row(day, sale.amount, sale.why ? `NOT settled: ${sale.why}` : state, Boolean(sale.why));
+    return row(momentOf(sale.at), sale.amount, sale.why ? `NOT settled: ${sale.why}` : state, Boolean(sale.why));
   }));
   show("sales");
 }

@@ -12,6 +12,7 @@ export function wordOf(answer, look) {
 /** Why, as a sentence that begins with a capital letter. */
 export function reason(answer) {
   if (answer.code === "edge.request_over") return "The time for this request is over.";
+  if (answer.paid_at) return `This code paid an earlier sale, on ${momentOf(answer.paid_at)}.`;
   const said = (answer.message ?? "").replace(AGENT_PREFIX, "");
   return said.charAt(0).toUpperCase() + said.slice(1);
 }
@@ -19,7 +20,7 @@ export function reason(answer) {
 export function nextStep(answer, look) {
   if (look === "PAID") return "Hand over the goods.";
   if (look === "PAID_BEFORE") {
-    return answer.twice ? "Hand over the goods, and refund the payment by phone." : "This code belongs to an earlier sale. Ask for a new payment.";
+    return answer.twice ? "Hand over the goods, and refund the payment by phone." : "This sale is not paid by it: ask for a new payment.";
   }
   if (answer.code === "edge.voided") return "The customer scans the code below and keeps it.";
   if (answer.voidable) return "Hand over nothing. The customer may be given a cancellation, or try again.";
@@ -37,4 +38,9 @@ export function ago(seconds) {
 /** Seconds as minutes and seconds. */
 export function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** An ISO moment as the shop reads it. */
+export function momentOf(iso) {
+  return new Date(iso).toLocaleString("en-IN", { dateStyle: "medium", timeStyle: "short" });
 }
