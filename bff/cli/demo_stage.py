@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
+from bff.cli.demo_browser import BrowserPayer
 from bff.cli.population import Person
 from bff.cli.processes import Processes, call
 from offline import qr
@@ -20,6 +21,7 @@ PEOPLE = (
     Person(name="Ravi", bank="ravi@okbank", funds=300_000),
     Person(name="Kabir", bank="kabir@okbank", funds=300_000),
 )
+BROWSER_PAYER = Person(name="Meera", bank="meera@okbank", funds=100_000)
 TERMINALS = {"T1": "Chai Point", "T2": "Chai Point", "T3": "Kirana Corner"}
 PAID = "OV_ACCEPTED"
 CONFIRM = (
@@ -57,6 +59,8 @@ class Story:
     tokens: dict[str, str] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    link: str = ""
+    browser: BrowserPayer | None = None
     pictures: int = 0
 
     @property

@@ -7,7 +7,16 @@ from pathlib import Path
 import httpx
 from rich.table import Table
 
-from bff.cli.demo_stage import CONFIRM, CREATE, PAID, PEOPLE, TERMINALS, Story
+from bff.cli.demo_browser import BrowserPayer
+from bff.cli.demo_stage import (
+    BROWSER_PAYER,
+    CONFIRM,
+    CREATE,
+    PAID,
+    PEOPLE,
+    TERMINALS,
+    Story,
+)
 from bff.cli.operator import OPERATOR
 from bff.cli.population import settle_in
 from bff.cli.processes import call
@@ -32,6 +41,7 @@ async def tell(story: Story) -> None:
     _prepare_for_no_network(story)
     _stop_the_server(story)
     _pay_offline(story)
+    _pay_by_browser(story)
     _try_to_cheat(story)
     _clone_devices(story)
     _come_back(story)
@@ -53,20 +63,28 @@ def _start_everything(story: Story) -> None:
 async def _let_people_in(story: Story) -> None:
     story.chapter("The people", "money comes in only by top-ups through the rail")
     async with open_core(story.settings) as core:
-        story.people = await settle_in(core, PEOPLE)
+        story.people = await settle_in(core, (*PEOPLE, BROWSER_PAYER))
         for name, party in story.people.items():
             role = Role.MERCHANT if name in TERMINALS.values() else Role.PAYER
             async with core.db.work() as work:
                 story.tokens[name] = await sessions.issue(
                     work, core.entropy, OPERATOR, party=party.id, role=role, assurance=2
                 )
+        async with core.db.work() as work:
+            code = await sessions.link(
+                work, core.entropy, OPERATOR,
+                party=story.people[BROWSER_PAYER.name].id, role=Role.PAYER, assurance=2,
+            )  # fmt: skip
+            story.link = f"{story.settings.origin}/web/link/#{code}"
         pairings = {}
         for terminal, shop in TERMINALS.items():
             async with core.db.work() as work:
                 pairings[terminal] = await terminals.pair(
                     work, core.entropy, core.trust, OPERATOR, merchant=story.people[shop].id
                 )
-    story.expect("Asha, Ravi and Kabir topped up by UPI: 5,000 + 3,000 + 3,000", holds=True)
+    story.expect(
+        "Asha, Ravi, Kabir and Meera topped up by UPI: 5,000 + 3,000 + 3,000 + 1,000", holds=True
+    )
     for terminal, pairing in pairings.items():
         said = story.edge(
             "terminal", "enrol", pairing, "--server", story.address, "--home", story.home(terminal)
@@ -110,6 +128,12 @@ def _prepare_for_no_network(story: Story) -> None:
             "payer", "allowance", "--total", "2000", "--each", "500", "--home", home, who=name
         )
         story.expect(f"{name} may spend INR 2,000 offline", holds=said["ok"], seen=said)
+    if not BrowserPayer.possible():
+        story.console.print("  [dim]no Chromium here: Meera, who pays by browser, is left out[/]")
+        return
+    story.browser = BrowserPayer(story.settings.home / "browser", story.settings.origin)
+    left = story.browser.take(story.link, "500")
+    story.expect("Meera may spend INR 500 from her browser", holds=left == "₹500.00", seen=left)
 
 
 def _stop_the_server(story: Story) -> None:
@@ -138,6 +162,19 @@ def _pay_offline(story: Story) -> None:
     story.expect(
         "the same voucher at the same terminal: known, not paid again",
         holds=code == "OV_ALREADY_ACCEPTED",
+        seen=code,
+    )
+
+
+def _pay_by_browser(story: Story) -> None:
+    if story.browser is None:
+        return
+    request, picture = story.ask("T2", "90"), story.picture()
+    said = story.browser.pay(Path(request), Path(picture))
+    code = story.accept("browser", "Meera", "T2", picture)
+    story.expect(
+        f"Meera's browser, started with no server, signs {said}: paid at T2",
+        holds=code == PAID,
         seen=code,
     )
 
@@ -203,7 +240,7 @@ async def _settle(story: Story) -> None:
         ("T3", "", 3, 0),
         ("T1", "", 2, 2),
         ("T1", " again", 0, 0),
-        ("T2", "", 1, 0),
+        ("T2", "", 1 if story.browser is None else 2, 0),
     ):
         said = story.edge("terminal", "sync", "--home", story.home(terminal))
         verdicts = [one["result"] for one in said.get("refused") or []]
@@ -226,13 +263,13 @@ async def _settle(story: Story) -> None:
         ("Ravi", "clone"): PAID,
         ("Kabir", "original"): PAID,
         ("Kabir", "clone"): "OV_DOUBLE_SPEND",
-    }
+    } | ({} if story.browser is None else {("Meera", "browser"): PAID})
     for (payer, what), verdict in expected.items():
         seen = seen_as[payer, what]
         story.expect(f"{payer}, {what}: {verdict}", holds=seen == verdict, seen=seen)
     cheats = {story.people[name].id for name in ("Ravi", "Kabir")}
     story.expect("Ravi and Kabir are frozen, Asha is not", holds=frozen == cheats, seen=frozen)
-    pairs = {(line.payer, line.h) for line in story.lines if line.payer != "Asha"}
+    pairs = {(line.payer, line.h) for line in story.lines if line.payer in {"Ravi", "Kabir"}}
     kept = {h.hex() for one in evidence for h in (one.h, one.other)}
     story.expect(
         "the server keeps both signed payloads of each as evidence",

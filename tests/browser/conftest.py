@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.chromium import Browser, Page, chromium
+from bff.cli.chromium import Browser, Page, chromium
 from tests.browser.site import site
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from bff.cli.chromium import BrowserError, Page
 from offline import codec, signing
 from offline.model import Algorithm
 from offline.verdicts import Verdict
 from offline.verify import decode, judge, link_of
 from offline.wire import SignedAllowance, SignedVoucher
-from tests.browser.chromium import BrowserError, Page
 from tests.offline import kit
 
 MODULE = "(await import('/tests/exchange.js'))"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bff.cli.chromium import Browser, Page, chromium
 from offline import qr
 from offline.verify import decode, judge
 from offline.wire import SignedVoucher
 from tests.browser.camera import camera_film, camera_of
-from tests.browser.chromium import Browser, Page, chromium
 from tests.browser.edge import Edge
 from tests.browser.site import site
 from tests.offline import kit

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from bff.cli.chromium import Browser, Page, chromium
 from offline import codec, signing
 from offline.model import Algorithm
 from offline.verify import Link, consistent_pair, decode, judge, link_of
 from offline.wire import SignedAllowance, SignedVoucher
-from tests.browser.chromium import Browser, Page, chromium
 from tests.offline import kit
 
 MODULE = "(await import('/tests/payer.js'))"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bff.cli.chromium import Browser, Page, chromium
 from offline import qr
 from tests.browser.camera import camera_film, camera_of
-from tests.browser.chromium import Browser, Page, chromium
 from tests.edge_agent.conftest import ready, server, shell, world
 from tests.edge_agent.service import Service
 from tests.edge_agent.shell import Shell

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from bff.cli.chromium import Page
 from offline import journal
 from offline.armour import from_text, to_text
 from offline.verdicts import Refused
 from offline.wire import SignedVoucher
-from tests.browser.chromium import Page
 from tests.offline import hostile, kit
 from tests.offline.make_vectors import FOLDER
 

@@ -1,5 +1,5 @@
+from bff.cli.chromium import Page
 from offline.verdicts import Verdict
-from tests.browser.chromium import Page
 
 
 def test_the_verdicts_have_the_same_names_and_values(blank: Page) -> None:

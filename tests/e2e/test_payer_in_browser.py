@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.chromium import Page, chromium
+from bff.cli.chromium import Page, chromium
 from tests.browser.site import site
 from tests.e2e.test_programs import environment, hundi
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, driven over its DevTools protocol: pages that run JavaScript and give back JSON."""
+"""Chromium, headless, driven over its DevTools protocol: the demo's browser, and that of the tests."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+_MOVES_MAX = 3
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -19,7 +20,7 @@ FLAGS = [
 ]  # fmt: skip
 
 
-class BrowserError(AssertionError):
+class BrowserError(RuntimeError):
     """What a page threw, or what DevTools refused."""
 
 
@@ -30,7 +31,7 @@ def chromium(profile: Path, *flags: str) -> Iterator["Browser"]:
     if program is None:
         raise BrowserError("there is no chromium here: `make setup` as root installs Debian's")
     words = [program, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own flags
         try:
             assert process.stderr is not None
             said = []
@@ -140,11 +141,21 @@ class Page:
 
     def until(self, condition: str) -> None:
         """Wait until the expression is true; 45 seconds at most."""
-        met = self.run(
+        code = (
             "new Promise((resolve) => { const began = performance.now();"
             f" const look = async () => ({condition}) ? resolve(true)"
             " : performance.now() - began > 45000 ? resolve(false) : setTimeout(look, 20); look(); })"
         )
+        for _ in range(_MOVES_MAX):
+            try:
+                met = self.run(code)
+                break
+            except BrowserError as e:
+                # It went on to another page meanwhile, where the wait begins again.
+                if "navigated" not in str(e):
+                    raise
+        else:
+            raise BrowserError(f"the page moved on and on: {condition}")
         if not met:
             text = self.run("document.body.innerText")
             raise BrowserError(f"never came: {condition}\n{text}")
