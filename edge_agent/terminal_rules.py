@@ -112,7 +112,8 @@ def answered(
 ) -> Answered:
     """Take a result only where row and hash are this chain's own; acked never goes down.
 
-    `sent` are the request's rows as they stand here; `own_chain` gives the chain hash at a row.
+    It goes up only over rows whose results came with it: an answer that was lost must be given again,
+    or the terminal would never hear what became of its sales. `sent` are the request's rows as they stand here; `own_chain` gives the chain hash at a row.
     """
     own = {row.seq: row for row in sent}
     results = tuple(
@@ -120,14 +121,15 @@ def answered(
         for item in answer.items
         if item.seq in own and own[item.seq].chain == item.row_hash and item.result not in RETRYABLE
     )
+    heard = {row.seq for row, _ in results}
     acked_seq, forked = state.acked_seq, False
     if answer.verdict is Verdict.JOURNAL_FORK:
         forked = True
     elif state.acked_seq < answer.acked_seq <= state.head_seq:
         if own_chain(answer.acked_seq) != answer.acked_head:
             forked = True
-        else:
-            acked_seq = answer.acked_seq
+        while acked_seq < answer.acked_seq and acked_seq + 1 in heard and not forked:
+            acked_seq += 1
     return Answered(results=results, acked_seq=acked_seq, forked=forked)
 
 

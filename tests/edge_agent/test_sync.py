@@ -171,8 +171,26 @@ async def test_a_result_for_another_row_is_not_applied(
 ):
     [signed] = sell(world, terminal, 100)
     server.side.spoil = "hashes"
+    with pytest.raises(AgentError) as stuck:
+        await synced(terminal)
+    assert stuck.value.code == "edge.sync_stuck"
+    assert terminal.store.redeemed(signed.h).result is None
+    assert state(terminal).acked_seq == 0, "a row is acked with its result, and not before"
+
+
+async def test_results_in_a_lost_answer_are_heard_though_it_told_of_stopped_allowances(
+    world: World, server: RunningServer, terminal: Terminal
+):
+    """The next answer says only that the list was not applied, and how far the server is."""
+    [signed] = sell(world, terminal, 100)
+    server.side.revoked.append(bytes(16))
+    server.side.lose_answers = 1
+    with pytest.raises(ServerUnreachable):
+        await synced(terminal)
     done = await synced(terminal)
-    assert (done.settled_count, terminal.store.redeemed(signed.h).result) == (0, None)
+    assert (done.settled_count, done.left) == (1, 0)
+    assert terminal.store.redeemed(signed.h).result == Verdict.ACCEPTED
+    assert terminal.store.totals().unsettled == 0
 
 
 async def test_an_ack_of_another_history_is_not_believed(
