@@ -41,17 +41,17 @@ class Books:
             found = self.sales[signed.h] = Sale(signed, payer, shop, terminal)
         return found
 
-    def spent(self) -> dict[UUID, int]:
-        """By payer, what shops keep of it."""
-        return self._sums("payer")
+    def spent(self, paid: set[bytes] | None) -> dict[UUID, int]:
+        """By payer, what shops keep of it; of `paid` only, unless all of it must have been."""
+        return self._sums("payer", paid)
 
-    def taken(self) -> dict[UUID, int]:
+    def taken(self, paid: set[bytes] | None) -> dict[UUID, int]:
         """By shop, what it keeps."""
-        return self._sums("shop")
+        return self._sums("shop", paid)
 
-    def _sums(self, side: str) -> dict[UUID, int]:
+    def _sums(self, side: str, paid: set[bytes] | None) -> dict[UUID, int]:
         found: dict[UUID, int] = defaultdict(int)
-        for one in self.sales.values():
-            if one.kept:
+        for h, one in self.sales.items():
+            if one.kept and (paid is None or h in paid):
                 found[getattr(one, side)] += one.amount
         return found

@@ -1,6 +1,5 @@
 """What must hold of a world of vouchers: of the rows at any time, and of everybody's money at the end."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +80,14 @@ async def told(world: "World", reader: Reader) -> Broken | None:
             if sale.terminal != shop.terminal.me.terminal or not sale.shown:
                 continue
             row = known.get(h)
+            if row is None and not world.honest(sale):
+                continue
             if row is None:
                 return Broken(
                     "what was shown as paid stands at the terminal", h.hex(), _story(sale)
                 )
             if row.result not in GOOD and not (row.returned and row.result is None):
-                world.refused.append((h, str(row.result)))
+                world.refused[h] = str(row.result)
                 if world.honest(sale):
                     why = f"{row.result} for {sale.amount}"
                     return Broken("what was taken in order is never refused", why, _story(sale))
@@ -103,7 +104,8 @@ async def at_the_end(world: "World", reader: Reader) -> Broken | None:
             return Broken(law, str(found))
     if await remedies.waiting_voids(reader, b"", 1) and world.everybody_honest:
         return Broken("no refund waits", "a void of what was settled")
-    spent, taken = world.books.spent(), world.books.taken()
+    paid = await world.paid(reader)
+    spent, taken = world.books.spent(paid), world.books.taken(paid)
     for party, funds in world.books.funds.items():
         has = await _balance(reader, account_id(Code.WALLET, party, "INR"))
         if party in world.watched and has != funds - spent.get(party, 0):
@@ -129,7 +131,3 @@ async def _balance(reader: Reader, account: object) -> int:
 def _story(sale: Any) -> tuple[str, ...]:
     v = sale.signed.voucher
     return (f"counter {v.counter}, {v.amount}, at {sale.terminal!r}", *sale.story)
-
-
-def verdicts(refused: list[tuple[bytes, str]]) -> Counter[str]:
-    return Counter(result for _, result in refused)

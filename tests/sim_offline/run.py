@@ -25,7 +25,6 @@ from devices.entropy import SeededEntropy
 from server_core.db.work import Database
 from server_core.events import store as event_store
 from tests.sim import stage
-from tests.sim_offline import laws
 from tests.sim_offline.crooks import CrookedWorld
 from tests.sim_offline.laws import Broken
 from tests.sim_offline.world import BEGINS_MS, World, build
@@ -50,7 +49,7 @@ class Played:
     redemptions: int
     took_ms: int
     counts: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[bytes, str]] = field(default_factory=list)
+    refused: dict[bytes, str] = field(default_factory=dict)
     loss: list[int] = field(default_factory=list)
     broken: Broken | None = None
 
@@ -133,8 +132,8 @@ def honest_table(console: Console, played: list[Played]) -> bool:
 def crooked_table(console: Console, played: list[Played]) -> None:
     console.print("\n[bold]With cheats among them[/]")
     _counted(console, played)
-    refused = [one for world in played for one in world.refused]
-    for verdict, count in sorted(laws.verdicts(refused).items()):
+    refused = Counter(result for world in played for result in world.refused.values())
+    for verdict, count in sorted(refused.items()):
         console.print(f"{count:>10,}  accepted at the counter, then {verdict}")
     loss = [one for world in played for one in world.loss]
     if loss:

@@ -23,7 +23,7 @@ from edge_agent.voiding import void
 from offline.verdicts import Verdict
 from offline.wire import SignedVoucher
 from server_core.actor import Actor, Role
-from server_core.db.work import Database
+from server_core.db.work import Database, Reader
 from server_core.ids import derived, parse
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Transfer, account_id
@@ -72,7 +72,8 @@ class World:
     books: Books = field(default_factory=Books)
     shops: list[Shop] = field(default_factory=list)
     phones: list[Phone] = field(default_factory=list)
-    refused: list[tuple[bytes, str]] = field(default_factory=list)
+    refused: dict[bytes, str] = field(default_factory=dict)
+    """What a shop was shown as paid and the server did not settle, by h."""
     accepted: int = 0
     people: int = 0
     everybody_honest: bool = True
@@ -92,6 +93,10 @@ class World:
 
     def honest(self, _sale: Sale) -> bool:
         return True
+
+    async def paid(self, _reader: Reader) -> set[bytes] | None:
+        """The vouchers that came to money; None where all must have that shops keep."""
+        return None
 
     def stories_of(self, party: UUID) -> tuple[str, ...]:
         told = [one for one in self.books.sales.values() if one.payer == party]
