@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from devices.keystore.pkcs11 import _LOGINS
+from devices.keystore.tokens import LOGINS
 from tests.edge_agent.shell import Shell
 from tests.softhsm import MODULE, PIN
 
@@ -49,7 +49,7 @@ def test_what_is_wrong_is_told(shell: Shell, token: str, monkeypatch: pytest.Mon
     shell.command(*words)
     shell.enrol_terminal()
     assert shell.command(*words, code=2)["code"] in {"edge.key_exists", "keystore.failed"}
-    _LOGINS.clear()
+    LOGINS.clear()
     monkeypatch.setenv("HUNDI_EDGE_PASSPHRASE", "999999")
     assert shell.terminal("ask", "1", code=2)["code"] in {"keystore.locked", "keystore.failed"}
     monkeypatch.delenv("HUNDI_EDGE_PASSPHRASE")

@@ -9,7 +9,8 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute
 
-from devices.keystore.pkcs11 import _LOGINS, Pkcs11KeyStore
+from devices.keystore.pkcs11 import Pkcs11KeyStore
+from devices.keystore.tokens import LOGINS
 from devices.keystore.port import (
     CounterRefused,
     KeyStoreDamaged,
@@ -53,7 +54,7 @@ def test_a_counter_is_one_payloads_for_ever_also_after_opening_again(
     store = create(tmp_path, token)
     first = store.sign(1, voucher_payload(1))
     key = store.public_key()
-    _LOGINS.clear()
+    LOGINS.clear()
     pkcs11.lib(str(MODULE)).reinitialize()
     store = Pkcs11KeyStore.open(tmp_path, PIN)
     assert store.public_key() == key
@@ -95,7 +96,7 @@ def test_a_second_key_a_wrong_pin_and_a_missing_token_are_told(token: str, tmp_p
         create(tmp_path, token)
     with pytest.raises(KeyStoreLocked, match="PIN"):
         Pkcs11KeyStore.open(tmp_path, "000000")
-    _LOGINS.clear()
+    LOGINS.clear()
     pkcs11.lib(str(MODULE)).reinitialize()
     with pytest.raises(KeyStoreLocked, match="PIN"):
         Pkcs11KeyStore.open(tmp_path, "000000")
