@@ -71,5 +71,10 @@ def token(
         line=f"The {role}'s key is on the token {label}.",
         look=Look.FINE,
         detail="Pair it as always; every start needs the PIN.",
-        facts={"role": role, "key": made.public_key().hex(), "algorithm": algorithm, "tier": made.tier},
+        facts={
+            "role": role,
+            "key": made.public_key().hex(),
+            "algorithm": algorithm,
+            "tier": made.tier,
+        },
     )

@@ -15,8 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 from devices.entropy import Entropy
 from devices.keystore.port import KeyStoreDamaged, KeyStoreError
@@ -60,15 +59,20 @@ class TpmAnchor:
 
     @classmethod
     def named(cls, tpm: str, entropy: Entropy) -> dict[str, Any]:
-        """Name a new index of a TPM: a device such as /dev/tpmrm0, or a TCTI. Raises KeyStoreError."""
+        """Name a new index of a TPM that answers: a device such as /dev/tpmrm0, or a TCTI.
+
+        Raises KeyStoreError.
+        """
         place = int.from_bytes(entropy.bytes(4)) % _INDICES
         tcti = f"device:{tpm}" if tpm.startswith("/") else tpm
         try:
-            return cls.read_name({"tcti": tcti, "index": _FIRST_INDEX + place})
+            made = cls.read_name({"tcti": tcti, "index": _FIRST_INDEX + place})
         except ValueError as e:
             raise KeyStoreError(
                 "the TPM is a device such as /dev/tpmrm0, or a TCTI: device:, swtpm:, mssim:, tabrmd:"
             ) from e
+        _run(tcti, "tpm2_getcap", "properties-fixed")
+        return made
 
     @staticmethod
     def read_name(said: dict[str, Any]) -> dict[str, Any]:
@@ -97,27 +101,34 @@ class TpmAnchor:
             self._run("tpm2_nvextend", "-C", self._index, "-P", "file:-", "-i", data.name)
 
     def _run(self, name: str, *words: str) -> bytes:
-        """Run a tool within a bound; the index's secret goes by its input, where no other user sees it."""
-        program = shutil.which(name)
-        if program is None:
-            raise KeyStoreError(f"{name} is missing: install tpm2-tools")
-        try:
-            done = subprocess.run(  # noqa: S603 - the words are ours, the TCTI was read strictly
-                [program, *words, self._index],
-                input=b"hex:" + self._auth.hex().encode(),
-                env=os.environ | {"TPM2TOOLS_TCTI": self._tcti, "TSS2_LOG": "all+none"},
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as e:
-            raise KeyStoreError(f"the TPM did not answer {name} in {_TIMEOUT_S} s") from e
-        if done.returncode == 0:
-            return done.stdout
-        said = done.stderr.decode(errors="replace")
-        codes = [code.lower() for code in _CODE.findall(said)]
-        if _OTHER_TPM.intersection(codes):
-            raise KeyStoreDamaged(
-                "this TPM does not hold the anchor of these counters: it was cleared, or is another"
-            )
-        raise KeyStoreError(f"the TPM failed at {name}: {codes[0] if codes else said[-200:]}")
+        # The index's secret goes by the tool's input, where no other user sees it.
+        return _run(
+            self._tcti, name, *words, self._index, given=b"hex:" + self._auth.hex().encode()
+        )
+
+
+def _run(tcti: str, name: str, *words: str, given: bytes = b"") -> bytes:
+    """Run a tool within a bound, and say in our words what it refused."""
+    program = shutil.which(name)
+    if program is None:
+        raise KeyStoreError(f"{name} is missing: install tpm2-tools")
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours, the TCTI was read strictly
+            [program, *words],
+            input=given,
+            env=os.environ | {"TPM2TOOLS_TCTI": tcti, "TSS2_LOG": "all+none"},
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as e:
+        raise KeyStoreError(f"the TPM did not answer {name} in {_TIMEOUT_S} s") from e
+    if done.returncode == 0:
+        return done.stdout
+    said = done.stderr.decode(errors="replace")
+    codes = [code.lower() for code in _CODE.findall(said)]
+    if _OTHER_TPM.intersection(codes):
+        raise KeyStoreDamaged(
+            "this TPM does not hold the anchor of these counters: it was cleared, or is another"
+        )
+    raise KeyStoreError(f"the TPM failed at {name}: {codes[0] if codes else said[-200:].strip()}")

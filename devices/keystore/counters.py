@@ -56,7 +56,7 @@ class Counters:
     def begin(self) -> None:
         """Write that nothing was signed yet, before there is a key to sign with."""
         with self._locked():
-            self._write({}, self._anchor and self._anchor.value())
+            self._write({}, None if self._anchor is None else self._anchor.value())
 
     def at(self, scope: bytes) -> int:
         """Give the last counter under the allowance whose SHA-256 is `scope`; 0 if none."""
@@ -94,15 +94,14 @@ class Counters:
             }
         except (cbor2.CBORDecodeError, ValueError, TypeError) as e:
             raise KeyStoreDamaged("the counters are not this key's") from e
-        match began, self._anchor:
-            case None, None:
-                return counters, None
-            case None, _:
-                raise KeyStoreDamaged("these counters are not anchored, and the key's are")
-            case _, None:
-                raise KeyStoreDamaged(
-                    "these counters are anchored in a TPM, whose name is gone from token.json"
-                )
+        if began is None and self._anchor is None:
+            return counters, None
+        if self._anchor is None:
+            raise KeyStoreDamaged(
+                "these counters are anchored in a TPM, whose name is gone from token.json"
+            )
+        if began is None:
+            raise KeyStoreDamaged("these counters are not anchored, and the key's are")
         return counters, _settled(self._anchor, began, sha256(opened))
 
     @contextmanager

@@ -52,7 +52,7 @@ class Pkcs11KeyStore:
         self._mac = login.session.get_key(object_class=ObjectClass.SECRET_KEY, label=_LABEL)
         check_kept(self._mac)
         # Who has not this token cannot make the same index in another TPM.
-        self._anchor = tpm and TpmAnchor(**tpm, auth=self._tag(b"anchor"))
+        self._anchor = None if tpm is None else TpmAnchor(**tpm, auth=self._tag(b"anchor"))
         self._counters = Counters(
             folder, seal=self._tagged, unseal=self._untagged, anchor=self._anchor
         )

@@ -10,7 +10,6 @@ import pytest
 from pkcs11 import Attribute
 
 from devices.keystore.pkcs11 import Pkcs11KeyStore
-from devices.keystore.tokens import LOGINS
 from devices.keystore.port import (
     CounterRefused,
     KeyStoreDamaged,
@@ -19,6 +18,7 @@ from devices.keystore.port import (
     PayloadRefused,
     Tier,
 )
+from devices.keystore.tokens import LOGINS
 from offline.model import Algorithm
 from offline.signing import check_public_key, verify_signature
 from tests.devices.keystore.test_software import SCOPE, plain_payload, voucher_payload
@@ -43,7 +43,7 @@ def test_it_signs_what_ov1_takes_and_the_key_cannot_be_had(
     assert store.counter(SCOPE) == 2
     proof = plain_payload("E")
     assert verify_signature(algorithm, store.public_key(), proof, store.sign_plain(proof))
-    for kept in (store._key, store._mac):
+    for kept in (store._key._key, store._mac):
         with pytest.raises(pkcs11.AttributeSensitive):
             _ = kept[Attribute.VALUE]
 
