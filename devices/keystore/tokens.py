@@ -7,7 +7,7 @@ import hmac
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,13 +30,16 @@ _GENERATION: Final = {
 }
 _MECHANISM: Final = {Algorithm.ED25519: Mechanism.EDDSA, Algorithm.P256: Mechanism.ECDSA}
 
+_PIN_WRONG: Final = (pkcs11.PinIncorrect, pkcs11.PinLenRange, pkcs11.PinInvalid)
+_PIN_REFUSED: Final = (*_PIN_WRONG, pkcs11.PinLocked)
+
 
 @contextmanager
 def told() -> Iterator[None]:
     """Say a token's refusal in the words of the port; the PIN stands in none of them."""
     try:
         yield
-    except (pkcs11.PinIncorrect, pkcs11.PinLenRange, pkcs11.PinInvalid) as e:
+    except _PIN_WRONG as e:
         raise KeyStoreLocked(
             "the PIN does not open the token; it locks after a few wrong ones"
         ) from e
@@ -72,6 +75,24 @@ def logged_in(module: Path, token: str, pin: str) -> Login:
     elif not hmac.compare_digest(known.pin.encode(), pin.encode()):
         raise KeyStoreLocked("the PIN is not the one that opened the token")
     return known
+
+
+def logged_in_again(module: Path, token: str, pin: str) -> Login:
+    """Open the token anew: it was away, or its session is over. While `told`.
+
+    A refused PIN is not tried twice: tokens lock after a few wrong ones.
+    """
+    known = LOGINS.pop((module, token), None)
+    if known is not None:
+        with known.turn, suppress(pkcs11.PKCS11Error):
+            known.session.close()
+    try:
+        return logged_in(module, token, pin)
+    except _PIN_REFUSED:
+        raise
+    except pkcs11.PKCS11Error:
+        pkcs11.lib(str(module)).reinitialize()
+        return logged_in(module, token, pin)
 
 
 def _check_module(module: Path) -> None:

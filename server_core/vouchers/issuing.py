@@ -84,7 +84,7 @@ async def issue(
         rules.check_issue(
             cap_total, cap_each, holder.tier, profile, sum(one.rest for one in open_ones)
         )
-        made = _sign(keys, entropy, work.now_ms // 1000, holder, currency, profile, body)
+        made = await _sign(keys, entropy, work.now_ms // 1000, holder, currency, profile, body)
         await store.insert_allowance(work, made)
         await _set_aside(work, made)
         work.emit(event("allowance.issued", made, actor))
@@ -107,7 +107,7 @@ async def _drained(work: Work, found: list[Allowance]) -> list[Allowance]:
     return [changed.get(one.aid, one) for one in found]
 
 
-def _sign(
+async def _sign(
     keys: Keys,
     entropy: Entropy,
     now_s: int,
@@ -139,7 +139,7 @@ def _sign(
         currency=currency,
         kid=keys.kid,
         raw=raw,
-        sig=keys.sign(allowance_message(keys.kid, raw)),
+        sig=await keys.sign(allowance_message(keys.kid, raw)),
         digest=sha256(raw),
         hold=offline.cap_total,
         spend_until=offline.spend_until,
