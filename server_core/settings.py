@@ -5,13 +5,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from server_core.errors import invalid
 from server_core.rails.callbacks import MIN_KEY
 from server_core.trust.model import IssuerToken
-
-_TOKEN_VARIABLES: Final = ("MODULE", "TOKEN", "PIN_FILE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +98,8 @@ def _secret(name: str, env: Mapping[str, str]) -> bytes | None:
 
 def _issuer_token(env: Mapping[str, str]) -> IssuerToken | None:
     """The token for root and issuer keys: all three variables, or none."""
-    module, label, file = (env.get(f"HUNDI_ISSUER_PKCS11_{one}") for one in _TOKEN_VARIABLES)
+    module, label = env.get("HUNDI_ISSUER_PKCS11_MODULE"), env.get("HUNDI_ISSUER_PKCS11_TOKEN")
+    file = env.get("HUNDI_ISSUER_PKCS11_PIN_FILE")
     if not (module or label or file):
         return None
     if not (module and label and file):

@@ -21,6 +21,8 @@ from server_core.trust.holders import SeedSigner, Signer
 from server_core.trust.model import HeldKey, IssuerToken
 
 _log: Final = structlog.get_logger("hundi.trust")
+_PATIENCE_S: Final = 10
+"""How long a signature may take: it is asked for in a transaction, which keeps others waiting."""
 
 
 class TokenHolder:
@@ -58,10 +60,18 @@ class TokenSigner:
             self._key = self._found(again=False)
 
     def sign(self, message: bytes) -> bytes:
-        return self._thread.submit(self._sign, message).result()
+        try:
+            return self._thread.submit(self._sign, message).result(_PATIENCE_S)
+        except TimeoutError as error:
+            raise _away(error) from error
 
     async def sign_soon(self, message: bytes) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._sign, message)
+        turn = asyncio.get_running_loop().run_in_executor(self._thread, self._sign, message)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await turn
+        except TimeoutError as error:
+            raise _away(error) from error
 
     def _sign(self, message: bytes) -> bytes:
         try:
@@ -87,8 +97,8 @@ class TokenSigner:
         return key
 
 
-def _away(error: KeyStoreError) -> DomainError:
-    _log.error("trust.token_away", error=str(error))
+def _away(error: Exception) -> DomainError:
+    _log.error("trust.token_away", error=str(error) or f"no answer in {_PATIENCE_S} s")
     return unavailable(
         "trust.token_away", "the token with the issuer's key does not answer: repeat in a while"
     )

@@ -146,6 +146,20 @@ def test_it_says_which_tier_a_browser_is_and_what_can_be_lost(app: Page) -> None
         assert said in words
 
 
+def test_its_tier_and_limits_are_the_servers_and_are_shown_offline_too(
+    app: Page, edge: Edge
+) -> None:
+    linked(app, edge)
+    said = "document.getElementById('home').innerText"
+    app.until(f"{said}.includes('₹1,000.00 at once') && {said}.endsWith('the lowest tier.')")
+    edge.tier = "hardware_counter"
+    press(app, "ask")
+    app.until("document.getElementById('total').value === '2000.00'")
+    edge.signed_in = False  # it hears no more; what it heard is kept
+    press(app, "home")
+    app.until(f"{said}.includes('₹2,000.00 at once') && {said}.endsWith('highest tier for you.')")
+
+
 def test_the_same_request_is_the_same_voucher(app: Page, edge: Edge) -> None:
     linked(app, edge)
     filled(app)

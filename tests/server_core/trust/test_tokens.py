@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from devices.clock import ManualClock
 from devices.entropy import SystemEntropy
 from devices.keystore.port import KeyStoreDamaged, KeyStoreError, KeyStoreLocked
 from devices.keystore.sealed_file import SealedFile
-from devices.keystore.tokens import LOGINS
+from devices.keystore.tokens import LOGINS, TokenKey
 from offline.signing import allowance_message
 from offline.trust import check_bundle, check_issued
 from offline.verdicts import Verdict
 from server_core.errors import DomainError
 from server_core.settings import Settings
 from server_core.trust import service
+from server_core.trust import tokens as tokens_of_trust
 from server_core.trust.model import IssuerToken
 from server_core.trust.service import Keys
 from tests.conftest import NOW_MS
@@ -166,11 +168,26 @@ async def test_a_token_that_was_away_signs_again_without_a_restart(
             assert (caught.value.code, caught.value.kind) == ("trust.token_away", "unavailable")
             assert PIN not in str(caught.value)
     finally:
-        away.rename(tokens)  # noqa: ASYNC240
+        away.rename(tokens)
     assert await keys.sign(MESSAGE) == sig
     [login] = LOGINS.values()
     login.session.close()  # as a token does that was taken out and put back
     assert await keys.sign(MESSAGE) == sig
+
+
+async def test_a_token_that_hangs_is_waited_for_so_long(
+    load: Callable[..., Keys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, over = load(), threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(tokens_of_trust, "_PATIENCE_S", 0.05)
+        patched.setattr(TokenKey, "sign", lambda *_: over.wait(60))
+        with pytest.raises(DomainError, match=r"trust\.token_away"):
+            await keys.sign(MESSAGE)
+        with pytest.raises(DomainError, match=r"trust\.token_away"):
+            load()
+        over.set()
+    assert await keys.sign(MESSAGE)
 
 
 async def test_a_pin_that_was_changed_is_tried_once(
