@@ -15,9 +15,11 @@ from pkcs11 import Attribute, ObjectClass
 from bff.cli.main import main
 from devices.clock import ManualClock
 from devices.entropy import SystemEntropy
+from devices.keystore import tokens as tokens_of_devices
 from devices.keystore.port import KeyStoreDamaged, KeyStoreError, KeyStoreLocked
 from devices.keystore.sealed_file import SealedFile
 from devices.keystore.tokens import LOGINS, TokenKey
+from offline.model import Algorithm
 from offline.signing import allowance_message
 from offline.trust import check_bundle, check_issued
 from offline.verdicts import Verdict
@@ -234,16 +236,22 @@ def test_a_wrong_pin_a_missing_token_and_another_one_open_nothing(
 def test_a_key_under_the_rings_label_that_is_not_the_rings_is_refused(
     load: Callable[..., Keys], tmp_path: Path
 ) -> None:
-    from devices.keystore.tokens import generate_pair
-    from offline.model import Algorithm
-
     load()
     [login] = LOGINS.values()
     label = stored(tmp_path)[3][0][1][0]
-    for key in list(login.session.get_objects({Attribute.LABEL: label})):
-        key.destroy()
-    generate_pair(login, label, Algorithm.ED25519)
+
+    def replace(template: dict[Attribute, bool]) -> None:
+        for key in list(login.session.get_objects({Attribute.LABEL: label})):
+            key.destroy()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(tokens_of_devices, "KEPT", template)
+            tokens_of_devices.generate_pair(login, label, Algorithm.ED25519)
+
+    replace(tokens_of_devices.KEPT)
     with pytest.raises(KeyStoreDamaged, match="is not the ring's"):
+        load()
+    replace({Attribute.EXTRACTABLE: True, Attribute.SENSITIVE: False})
+    with pytest.raises(KeyStoreError, match="must be"):
         load()
 
 
