@@ -38,7 +38,7 @@ def test_the_main_road_with_texts(ready: Shell):
     assert ready.payer("status")["left"] == "84950"
     token = ready.server.side.token
     assert ready.payer("witness", "--token", token)["recorded"] == 1
-    assert ready.payer("surrender", "--token", token)["unspent"] == "184950"
+    assert ready.payer("surrender", "--token", token)["unspent"] == "84950"
     assert [row["proof"] for row in ready.payer("list")["rows"]] == ["OV1P"]
 
 
