@@ -91,7 +91,8 @@ def logged_in_again(module: Path, token: str, pin: str) -> Login:
     except _PIN_REFUSED:
         raise
     except pkcs11.PKCS11Error:
-        pkcs11.lib(str(module)).reinitialize()
+        with suppress(pkcs11.PKCS11Error):  # it may have been ended beneath us
+            pkcs11.lib(str(module)).finalize()
         return logged_in(module, token, pin)
 
 

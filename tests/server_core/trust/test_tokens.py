@@ -1,6 +1,7 @@
 """Root and issuer keys on a PKCS#11 token, on SoftHSM: they sign, take turns, and never leave it."""
 
 import asyncio
+import ctypes
 import sys
 import threading
 from collections.abc import Callable
@@ -174,6 +175,8 @@ async def test_a_token_that_was_away_signs_again_without_a_restart(
     assert await keys.sign(MESSAGE) == sig
     [login] = LOGINS.values()
     login.session.close()  # as a token does that was taken out and put back
+    assert await keys.sign(MESSAGE) == sig
+    ctypes.CDLL(str(MODULE)).C_Finalize(None)  # as a module does whose service was started anew
     assert await keys.sign(MESSAGE) == sig
 
 
