@@ -64,7 +64,7 @@ def enrol(
 
 @payer.command()
 @_token
-@click.option("--total", default="2000", show_default=True, help="How much to set aside.")
+@click.option("--total", default="1000", show_default=True, help="How much to set aside.")
 @click.option("--each", default="500", show_default=True, help="The most that one payment may be.")
 @click.option("--currency", default="INR", show_default=True)
 @command

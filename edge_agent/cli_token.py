@@ -29,15 +29,28 @@ _ALGORITHMS = {"ed25519": Algorithm.ED25519, "p256": Algorithm.P256}
     show_default=True,
     help="What the token can sign with.",
 )
+@click.option(
+    "--tpm",
+    help="Of a payer: anchor its counters in this TPM 2.0: /dev/tpmrm0, or a TCTI of tpm2-tools.",
+)
 @command
 def token(
-    home: Home, _screen: Screen, /, role: str, module: Path, label: str, algorithm: str
+    home: Home,
+    _screen: Screen,
+    /,
+    role: str,
+    module: Path,
+    label: str,
+    algorithm: str,
+    tpm: str | None,
 ) -> Said:
     """Make the key of a terminal or a payer's device on a token, where it stays.
 
     The token's PIN is read as the passphrase is: --passphrase-file or HUNDI_EDGE_PASSPHRASE. Then
     pair as always.
     """
+    if tpm is not None and role != "payer":
+        raise AgentError("edge.tpm_of_payer", "only a payer's key counts: leave --tpm out")
     keys = token_keys()
     with home.locked(role) as folder:
         if any((folder / KEYS).glob("*.sealed")):
@@ -48,6 +61,8 @@ def token(
             token=label,
             pin=home.pin(),
             algorithm=_ALGORITHMS[algorithm],
+            tpm=tpm,
+            entropy=home.entropy,
         )
         give_to_owner(home.root, folder, folder / KEYS, *(folder / KEYS).iterdir())
     return Said(
@@ -56,5 +71,10 @@ def token(
         line=f"The {role}'s key is on the token {label}.",
         look=Look.FINE,
         detail="Pair it as always; every start needs the PIN.",
-        facts={"role": role, "key": made.public_key().hex(), "algorithm": algorithm},
+        facts={
+            "role": role,
+            "key": made.public_key().hex(),
+            "algorithm": algorithm,
+            "tier": made.tier,
+        },
     )

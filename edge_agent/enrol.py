@@ -99,7 +99,9 @@ async def enrol_payer(
     who = await server.me()
     key, nonce = keys.public_key(), await server.nonce()
     proof = keys.sign_plain(enrolment_message("payer", nonce, key, who.party))
-    answer = await server.enrol_device(key=key, label=name, server_nonce=nonce, proof=proof)
+    answer = await server.enrol_device(
+        key=key, tier=keys.tier, label=name, server_nonce=nonce, proof=proof
+    )
     if fingerprint is not None:
         check_fingerprint(answer.root_key, fingerprint)
     signed = read_bundle(answer.bundle, answer.root_key, root_kid=None, floor=0)

@@ -136,13 +136,14 @@ class Server:
         )
 
     async def enrol_device(
-        self, *, key: bytes, label: str, server_nonce: bytes, proof: bytes
+        self, *, key: bytes, tier: str, label: str, server_nonce: bytes, proof: bytes
     ) -> DeviceEnrolled:
+        """Link a device. `tier` is what its key store says of itself; an operator judges it."""
         answer = await self._post(
             "/edge/devices/enrol",
             {
                 "key": b64(key),
-                "tier": "software",
+                "tier": tier,
                 "label": label,
                 "server_nonce": b64(server_nonce),
                 "proof": b64(proof),

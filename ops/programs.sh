@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Brings the programs that the tests drive and pip cannot bring: Debian's Chromium and SoftHSM.
+# Brings the programs that the tests drive and pip cannot bring: Debian's Chromium, SoftHSM, swtpm and tpm2-tools.
 # Ends well in any case: only the tests need them, and those say so.
 set -euo pipefail
 
 missing=()
 command -v chromium > /dev/null || missing+=(chromium)
 command -v softhsm2-util > /dev/null || missing+=(softhsm2)
+command -v swtpm > /dev/null || missing+=(swtpm)
+command -v tpm2_nvextend > /dev/null || missing+=(tpm2-tools)
 if [ "${#missing[@]}" -eq 0 ]; then
   exit 0
 fi

@@ -230,6 +230,7 @@ async def open_core(
                         entropy=entropy,
                         clock=clock,
                         passphrase=settings.keys_passphrase,
+                        token=settings.issuer_token,
                     ),
                     journal=seal_keys.load(
                         settings.home / "keys",

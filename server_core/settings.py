@@ -8,6 +8,7 @@ from pathlib import Path
 
 from server_core.errors import invalid
 from server_core.rails.callbacks import MIN_KEY
+from server_core.trust.model import IssuerToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Settings:
     callback_key: bytes | None = None
     ussd_key: bytes | None = None
     otlp_url: str | None = None
+    issuer_token: IssuerToken | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -59,6 +61,7 @@ class Settings:
             kafka_bootstrap=env.get("HUNDI_KAFKA_BOOTSTRAP") or None,
             kafka_topic=_topic(env.get("HUNDI_KAFKA_TOPIC", "hundi.events")),
             redis_url=env.get("HUNDI_REDIS_URL") or None,
+            issuer_token=_issuer_token(env),
             otlp_url=_otlp_url(env.get("HUNDI_OTLP_URL", "")),
             allow_private_webhooks=env.get("HUNDI_ALLOW_PRIVATE_WEBHOOKS", "") == "1",
         )
@@ -91,6 +94,26 @@ def _secret(name: str, env: Mapping[str, str]) -> bytes | None:
     if len(key) < MIN_KEY:
         raise invalid("settings.secret_file", f"the file of {name} needs {MIN_KEY} bytes")
     return key
+
+
+def _issuer_token(env: Mapping[str, str]) -> IssuerToken | None:
+    """The token for root and issuer keys: all three variables, or none."""
+    module, label = env.get("HUNDI_ISSUER_PKCS11_MODULE"), env.get("HUNDI_ISSUER_PKCS11_TOKEN")
+    file = env.get("HUNDI_ISSUER_PKCS11_PIN_FILE")
+    if not (module or label or file):
+        return None
+    if not (module and label and file):
+        raise invalid(
+            "settings.issuer_token",
+            "HUNDI_ISSUER_PKCS11_MODULE, _TOKEN and _PIN_FILE are set together, or none of them",
+        )
+    try:
+        pin = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise invalid(
+            "settings.secret_file", "HUNDI_ISSUER_PKCS11_PIN_FILE cannot be read as text"
+        ) from error
+    return IssuerToken(module=Path(module), label=label, pin=pin)
 
 
 def _port(text: str) -> int:

@@ -16,6 +16,8 @@ from server_core.db.work import Database, schema_of
 from server_core.events import store as event_store
 from tests.softhsm import token as token  # noqa: PLC0414 - fixtures for all
 from tests.softhsm import tokens as tokens  # noqa: PLC0414
+from tests.swtpm import new_tpm as new_tpm  # noqa: PLC0414
+from tests.swtpm import tpm as tpm  # noqa: PLC0414
 
 NOW_MS = 1_790_000_000_000
 TEMPLATE = "template_hundi"

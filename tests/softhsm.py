@@ -9,7 +9,7 @@ from pathlib import Path
 import pkcs11
 import pytest
 
-from devices.keystore.pkcs11 import _LOGINS
+from devices.keystore.tokens import LOGINS
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = "735194"
@@ -36,6 +36,6 @@ def token(tokens: Path, request: pytest.FixtureRequest) -> str:
         check=True,
         capture_output=True,
     )  # fmt: skip
-    _LOGINS.clear()
+    LOGINS.clear()
     pkcs11.lib(str(MODULE)).reinitialize()
     return label

@@ -124,10 +124,14 @@ def _prepare_for_no_network(story: Story) -> None:
     for person in PEOPLE:
         name, home = person.name, story.home(person.name)
         story.edge("payer", "enrol", "--server", story.address, "--home", home, who=name)
-        said = story.edge(
-            "payer", "allowance", "--total", "2000", "--each", "500", "--home", home, who=name
-        )
-        story.expect(f"{name} may spend INR 2,000 offline", holds=said["ok"], seen=said)
+        for rupees, holds in (("2000", "vouchers.over_limit"), ("1000", "edge.allowance_taken")):
+            said = story.edge(
+                "payer", "allowance", "--total", rupees, "--each", "500", "--home", home, who=name
+            )
+            done = "may spend" if said["ok"] else "is refused, by a key in a file,"
+            story.expect(
+                f"{name} {done} INR {rupees} offline", holds=said["code"] == holds, seen=said
+            )
     if not BrowserPayer.possible():
         story.console.print("  [dim]no Chromium here: Meera, who pays by browser, is left out[/]")
         return

@@ -65,6 +65,7 @@ def rotate_issuer() -> None:
         entropy=SystemEntropy(),
         clock=SystemClock(),
         passphrase=settings.keys_passphrase,
+        token=settings.issuer_token,
     )
     _bundle(rotated)
 
@@ -81,6 +82,7 @@ async def policy() -> None:
         (policy_of("INR", limits_now),),
         entropy=SystemEntropy(),
         passphrase=settings.keys_passphrase,
+        token=settings.issuer_token,
     )
     _bundle(governed)
     click.echo("restart the servers: terminals take it at their next sync" if new else "no change")
@@ -94,7 +96,9 @@ def _bundle(opened: trust.Keys) -> None:
         use = use or (
             "is next" if one.usages == trust_model.USAGES else "vouches for what it signed"
         )
-        click.echo(f"{one.kid.hex()}  until {ends}  {use}")
+        place = "on the token" if one.kid in opened.on_token else "in the ring"
+        click.echo(f"{one.kid.hex()}  until {ends}  {place}  {use}")
+    click.echo(f"the root is {'on the token' if opened.root_on_token else 'in the ring'}")
     for told in found.policies:
         click.echo(
             f"{told.ccy}  {told.cap_each} a payment, {told.cap_total} an allowance,"

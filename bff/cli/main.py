@@ -9,6 +9,7 @@ import structlog
 
 from bff.cli import (
     demo,
+    devices,
     events,
     keys,
     ledger,
@@ -73,7 +74,7 @@ def main() -> None:
 
 
 for group in (
-    events.events, keys.keys, ledger.ledger, parties.party, payments.payments, sessions.session,
+    devices.devices, events.events, keys.keys, ledger.ledger, parties.party, payments.payments, sessions.session,
     terminals.terminal, vouchers.voucher, ussd.ussd, schema.schema, webhooks.webhooks,
 ):  # fmt: skip
     main.add_command(group)

@@ -143,6 +143,22 @@ async def me(request: Asked) -> dict[str, Any]:
         "party": b64(party.id.bytes),
         "name": party.name,
         "device": public("dev", live[-1].id) if live else None,
+        "devices": [
+            {"device": public("dev", one.id), "label": one.label, "tier": one.tier} for one in live
+        ],
+    }
+
+
+@get("/edge/tiers")
+async def caps_of_tiers(request: Asked) -> dict[str, Any]:
+    """What an allowance may be by the tier of its device. A device begins as `software`."""
+    async with core_of(request).db.reader() as reader:
+        found = await vouchers.by_tier(reader)
+    return {
+        "tiers": {
+            str(tier): {"cap_total": str(caps["cap_total"]), "cap_each": str(caps["cap_each"])}
+            for tier, caps in found.items()
+        }
     }
 
 
@@ -239,6 +255,6 @@ async def sync(request: Asked) -> Response[bytes]:
 
 def routes() -> list[HTTPRouteHandler]:
     return [
-        nonce, enrol_terminal, me, enrol_device, take_allowance, surrender, witness, hand_in, bundle,
+        nonce, enrol_terminal, me, caps_of_tiers, enrol_device, take_allowance, surrender, witness, hand_in, bundle,
         sync,
     ]  # fmt: skip

@@ -1,8 +1,11 @@
-"""Link a payer's device by proof of possession, list and revoke."""
+"""Link a payer's device by proof of possession, list and revoke; its tier is an operator's word."""
 
 from typing import Final
 from uuid import UUID
 
+from msgspec.structs import replace
+
+from devices.keystore.port import Tier
 from offline.signing import (
     algorithm_of,
     check_public_key,
@@ -11,14 +14,14 @@ from offline.signing import (
 )
 from server_core.actor import Actor, Role
 from server_core.db.work import Emitted, Reader, Work
-from server_core.errors import denied, invalid, not_found
+from server_core.errors import conflict, denied, invalid, not_found
 from server_core.linking import store
 from server_core.linking.store import Device
 from server_core.trust import service as trust
 from server_core.trust.service import Keys
 
-TIERS: Final = frozenset({"software"})
 MAX_LABEL: Final = 64
+MAX_EVIDENCE: Final = 500
 
 
 async def link(
@@ -32,13 +35,14 @@ async def link(
     nonce: bytes,
     proof: bytes,
 ) -> Device:
-    """Register a device key for the session's payer; the same key again answers the same device."""
+    """Register a device key for the session's payer; the same key again answers the same device.
+
+    It begins as `software`: `tier` is what it claims, which proves nothing and is only told in the
+    event, for the operator who may raise it.
+    """
     if actor.role is not Role.PAYER or actor.party is None:
         raise denied("linking.role", "only a payer links a device")
-    if tier not in TIERS:
-        raise invalid(
-            "linking.tier", f"tier must be one of {', '.join(sorted(TIERS))}", field="tier"
-        )
+    claimed = known_tier(tier)
     if not 1 <= len(label) <= MAX_LABEL or not label.isprintable():
         raise invalid("linking.label", f"label must be 1 to {MAX_LABEL} characters", field="label")
     await trust.use_nonce(work, keys, nonce)
@@ -56,12 +60,12 @@ async def link(
         id=work.ids.new(),
         party=actor.party,
         key=key,
-        tier=tier,
+        tier=Tier.SOFTWARE,
         label=label,
         linked_at=work.now_ms,
     )
     await store.insert(work, device)
-    work.emit(_event("device.linked", device, actor))
+    work.emit(_event("device.linked", device, actor, tier=device.tier, claimed=claimed))
     return device
 
 
@@ -81,19 +85,69 @@ async def mine(reader: Reader, actor: Actor) -> list[Device]:
     return await store.of_party(reader, actor.party) if actor.party else []
 
 
+async def of_party(reader: Reader, actor: Actor, party: UUID) -> list[Device]:
+    """Whatever the party linked, also what ended; for operators."""
+    _operators(actor)
+    return await store.of_party(reader, party)
+
+
+async def set_tier(
+    work: Work, actor: Actor, device: UUID, tier: str, *, evidence: str
+) -> tuple[Device, bool]:
+    """Say how well a device's key is kept, as an operator who has looked; and whether that is new.
+
+    `evidence` is what was looked at: 1 to 500 printable characters, kept in the event. Only new
+    allowances are bound by it. Raises linking.operator, linking.tier, linking.evidence,
+    linking.unknown, linking.revoked.
+    """
+    _operators(actor)
+    wanted = known_tier(tier)
+    if not evidence.strip() or len(evidence) > MAX_EVIDENCE or not evidence.isprintable():
+        raise invalid(
+            "linking.evidence",
+            f"say in 1 to {MAX_EVIDENCE} printable characters what the tier stands on",
+            field="evidence",
+        )
+    found = await store.lock(work, device)
+    if found is None:
+        raise not_found("linking.unknown", "no such device", field="device")
+    if found.revoked_at is not None:
+        raise conflict("linking.revoked", "this device has ended: it gets no tier", field="device")
+    if found.tier == wanted:
+        return found, False
+    await store.set_tier(work, device, wanted)
+    said = {"before": found.tier, "after": wanted, "evidence": evidence}
+    work.emit(_event("device.tier_changed", found, actor, **said))
+    return replace(found, tier=wanted), True
+
+
+def known_tier(name: str) -> Tier:
+    """Raises linking.tier."""
+    try:
+        return Tier(name)
+    except ValueError:
+        known = ", ".join(sorted(Tier))
+        raise invalid("linking.tier", f"tier must be one of {known}", field="tier") from None
+
+
 async def revoke(work: Work, actor: Actor, device: UUID) -> Device:
     """End a device. `vouchers.revoke_device` also stops what was issued to it."""
     found = await lock_own(work, actor, device)
     await store.revoke(work, found.id)
-    work.emit(_event("device.revoked", found, actor))
+    work.emit(_event("device.revoked", found, actor, tier=found.tier))
     return found
 
 
-def _event(name: str, device: Device, actor: Actor) -> Emitted:
+def _operators(actor: Actor) -> None:
+    if actor.role is not Role.OPERATOR:
+        raise denied("linking.operator", "only an operator looks at or judges others' devices")
+
+
+def _event(name: str, device: Device, actor: Actor, **said: str) -> Emitted:
     return Emitted(
         aggregate_type="device",
         aggregate_id=device.id,
         type=name,
-        payload={"party": str(device.party), "tier": device.tier},
+        payload={"party": str(device.party), **said},
         actor=actor,
     )

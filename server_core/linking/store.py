@@ -4,7 +4,7 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import SQLModel
 
 from server_core.db import columns as col
@@ -18,6 +18,9 @@ class DeviceRow(SQLModel, table=True):
     __table_args__ = (
         Index("device_key", "key", unique=True),
         Index("device_party", "party"),
+        CheckConstraint(
+            "tier IN ('hardware_counter', 'tee', 'software')", name="device_tier_known"
+        ),
     )
     id: UUID = col.key()
     party: UUID = col.uuid()
@@ -29,7 +32,10 @@ class DeviceRow(SQLModel, table=True):
 
 
 class Device(Struct, frozen=True, kw_only=True):
-    """A payer's device; `tier` says how well its key is kept."""
+    """A payer's device; `tier` (of `devices.keystore.port.Tier`) is how well its key is kept.
+
+    `software` when it is linked; another by an operator's word alone.
+    """
 
     id: UUID
     party: UUID
@@ -55,6 +61,11 @@ async def get(reader: Reader, device: UUID) -> Device | None:
     return Device(**dict(row)) if row else None
 
 
+async def lock(work: Work, device: UUID) -> Device | None:
+    row = await work.row(f"SELECT {_COLUMNS} FROM device WHERE id = $1 FOR UPDATE", device)
+    return Device(**dict(row)) if row else None
+
+
 async def of_key(reader: Reader, key: bytes) -> Device | None:
     row = await reader.row(f"SELECT {_COLUMNS} FROM device WHERE key = $1", key)
     return Device(**dict(row)) if row else None
@@ -73,6 +84,10 @@ async def lock_of_party(work: Work, party: UUID) -> list[Device]:
         f"SELECT {_COLUMNS} FROM device WHERE party = $1 ORDER BY id LIMIT 1000 FOR UPDATE", party
     )
     return [Device(**dict(row)) for row in found]
+
+
+async def set_tier(work: Work, device: UUID, tier: str) -> None:
+    await work.execute("UPDATE device SET tier = $2 WHERE id = $1", device, tier)
 
 
 async def revoke(work: Work, device: UUID) -> bool:

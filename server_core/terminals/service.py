@@ -87,7 +87,7 @@ async def enrol(
         key=key,
         kid=keys.kid,
         cert=raw,
-        sig_cert=keys.sign(certificate_message(keys.kid, raw)),
+        sig_cert=await keys.sign(certificate_message(keys.kid, raw)),
         state=State.ACTIVE,
         enrolled_at=work.now_ms,
     )

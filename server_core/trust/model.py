@@ -1,5 +1,6 @@
 """The issuer's keys as they are kept, and the maxima that bound a stolen one."""
 
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
@@ -39,20 +40,39 @@ payment, INR 2,000 an instrument; settled within 4 days), and what they may risk
 travel in the ring, so that a change is a new bundle version: `hundi keys policy`."""
 
 
+class IssuerToken(Struct, frozen=True, kw_only=True):
+    """The PKCS#11 token that new root and issuer keys are made on: its library, its label, its PIN."""
+
+    module: Path
+    label: str
+    pin: str
+
+    def __repr__(self) -> str:
+        return f"IssuerToken({self.module}, {self.label})"
+
+
+class HeldKey(Struct, frozen=True, kw_only=True):
+    """An Ed25519 key as the ring keeps it: by its 32-byte seed, or by its label on a token."""
+
+    public: bytes
+    seed: bytes = b""
+    label: str = ""
+
+
 class IssuerKey(Struct, frozen=True, kw_only=True):
-    """One issuer key: a 32-byte Ed25519 seed, its dates (Unix s), and when it was first published."""
+    """One issuer key, its dates (Unix s), and when it was first published."""
 
     kid: bytes
-    seed: bytes
+    key: HeldKey
     not_before: int
     not_after: int
     published_at: int
 
 
 class KeyRing(Struct, frozen=True, kw_only=True):
-    """All secrets of trust. `issuers`: retired ones, the `current` one, and last the next one."""
+    """All of trust. `issuers`: retired ones, the `current` one, and last the next one."""
 
-    root_seed: bytes
+    root: HeldKey
     nonce_secret: bytes
     issuers: tuple[IssuerKey, ...]
     current: bytes

@@ -7,25 +7,24 @@ from msgspec.structs import replace
 from offline.codec import MAX_BUNDLE_ENTRIES
 from offline.model import Policy
 from server_core.errors import conflict, invalid
-from server_core.trust.model import CLOCK_SLACK_S, KEY_LIFE_S, IssuerKey, KeyRing
+from server_core.trust.model import CLOCK_SLACK_S, KEY_LIFE_S, HeldKey, IssuerKey, KeyRing
 
 _LAST_KID: Final = 0xFFFF
 
 
-def issuer_key(number: int, seed: bytes, now_s: int, life_s: int) -> IssuerKey:
+def issuer_key(number: int, key: HeldKey, now_s: int, life_s: int) -> IssuerKey:
     return IssuerKey(
         kid=number.to_bytes(2),
-        seed=seed,
+        key=key,
         not_before=now_s - CLOCK_SLACK_S,
         not_after=now_s + life_s,
         published_at=now_s,
     )
 
 
-def rotated(ring: KeyRing, seed: bytes, now_s: int) -> KeyRing:
-    """The next key signs from now on, a fresh one is published, and the old ones stay while alive.
+def check_rotation(ring: KeyRing, now_s: int) -> None:
+    """Say whether the next key may sign by now, and another be published.
 
-    A key lives until its own not_after: longer than any allowance or certificate that it signed.
     Raises trust.next_too_young while a terminal that was away may not have heard of the next key,
     and trust.ring_full.
     """
@@ -37,12 +36,32 @@ def rotated(ring: KeyRing, seed: bytes, now_s: int) -> KeyRing:
             "terminals that are away must hear of the next key first",
             ready_at=following.published_at + window,
         )
-    living = tuple(one for one in ring.issuers if one.not_after > now_s or one is following)
-    number = int.from_bytes(following.kid) + 1
-    if len(living) >= MAX_BUNDLE_ENTRIES or number > _LAST_KID:
+    full = len(_living(ring, now_s)) >= MAX_BUNDLE_ENTRIES
+    if full or int.from_bytes(following.kid) >= _LAST_KID:
         raise conflict("trust.ring_full", "too many issuer keys are alive: rotate less often")
-    made = issuer_key(number, seed, now_s, 2 * KEY_LIFE_S)
-    return replace(ring, issuers=(*living, made), current=following.kid, version=ring.version + 1)
+
+
+def rotated(ring: KeyRing, key: HeldKey, now_s: int) -> KeyRing:
+    """The next key signs from now on, a fresh one is published, and the old ones stay while alive.
+
+    A key lives until its own not_after: longer than any allowance or certificate that it signed.
+    Raises as check_rotation does.
+    """
+    check_rotation(ring, now_s)
+    following = ring.issuers[-1]
+    made = issuer_key(int.from_bytes(following.kid) + 1, key, now_s, 2 * KEY_LIFE_S)
+    return replace(
+        ring,
+        issuers=(*_living(ring, now_s), made),
+        current=following.kid,
+        version=ring.version + 1,
+    )
+
+
+def _living(ring: KeyRing, now_s: int) -> tuple[IssuerKey, ...]:
+    """Those that still vouch for something, and the next one."""
+    last = ring.issuers[-1]
+    return tuple(one for one in ring.issuers if one.not_after > now_s or one is last)
 
 
 def governed(ring: KeyRing, policies: tuple[Policy, ...]) -> KeyRing:

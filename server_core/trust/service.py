@@ -6,42 +6,39 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import cbor2
-from nacl.signing import SigningKey
-
 from devices.clock import Clock
 from devices.entropy import Entropy
-from devices.keystore.port import KeyStoreDamaged
 from devices.keystore.sealed_file import SealedFile
-from offline.codec import bundle_bytes, policy_items, read_policy
+from offline.codec import bundle_bytes
 from offline.model import Algorithm, Bundle, BundleEntry, Policy
 from offline.signing import bundle_message
 from offline.wire import SignedBundle
 from server_core.db.work import Reader, Work
 from server_core.errors import DomainError, conflict
-from server_core.trust import rules, store
+from server_core.trust import ring, rules, store
+from server_core.trust.holders import Holder, holder_of
 from server_core.trust.model import (
-    KEY_LIFE_S,
-    MAXIMA,
     NONCE_LIFE_S,
     RETIRED_USAGES,
     USAGES,
-    IssuerKey,
+    IssuerToken,
     KeyRing,
 )
 
-_FORMAT: Final = 3
 _FILE: Final = "trust.key"
 
 
 class Keys:
-    """The ring, opened. `sign` is by the current issuer key, `kid` its name."""
+    """The ring, opened. `sign` is by the current issuer key, `kid` its name.
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
-        self._root = SigningKey(ring.root_seed)
-        self._current = next(one for one in ring.issuers if one.kid == ring.current)
-        self._issuer = SigningKey(self._current.seed)
+    `bundle` holds every issuer key and the maxima, signed by the root.
+    """
+
+    def __init__(self, held: KeyRing, holder: Holder) -> None:
+        self._ring = held
+        self._current = next(one for one in held.issuers if one.kid == held.current)
+        self._issuer = holder.opened(self._current.key)
+        self.bundle: Final = _bundle(held, holder)
 
     @property
     def kid(self) -> bytes:
@@ -52,45 +49,27 @@ class Keys:
         """When the current key ends (Unix s): nothing that it signs may be needed longer."""
         return self._current.not_after
 
-    @cached_property
+    @property
     def root_key(self) -> bytes:
-        return bytes(self._root.verify_key)
+        return self._ring.root.public
 
     @cached_property
     def fingerprint(self) -> str:
         """What a pairing code carries, so that the agent knows the root before it hears of it."""
         return hashlib.sha256(self.root_key).hexdigest()[:32]
 
-    @cached_property
-    def bundle(self) -> SignedBundle:
-        """Every issuer key and the maxima, signed by the root."""
-        signing = self._ring.issuers.index(self._current)
-        entries = tuple(
-            BundleEntry(
-                kid=one.kid,
-                alg=Algorithm.ED25519,
-                key=bytes(SigningKey(one.seed).verify_key),
-                usages=RETIRED_USAGES if place < signing else USAGES,
-                not_before=one.not_before,
-                not_after=one.not_after,
-            )
-            for place, one in enumerate(self._ring.issuers)
-        )
-        root_kid = hashlib.sha256(self.root_key).digest()[:2]
-        raw = bundle_bytes(
-            Bundle(
-                version=self._ring.version,
-                root_kid=root_kid,
-                entries=entries,
-                policies=self._ring.policies,
-            )
-        )
-        return SignedBundle.of(
-            root_kid, raw, self._root.sign(bundle_message(root_kid, raw)).signature
-        )
+    @property
+    def on_token(self) -> frozenset[bytes]:
+        """The kids whose keys lie on a token, for who operates."""
+        return frozenset(one.kid for one in self._ring.issuers if one.key.label)
 
-    def sign(self, message: bytes) -> bytes:
-        return self._issuer.sign(message).signature
+    @property
+    def root_on_token(self) -> bool:
+        return bool(self._ring.root.label)
+
+    async def sign(self, message: bytes) -> bytes:
+        """Raises trust.token_away."""
+        return await self._issuer.sign_soon(message)
 
     def new_nonce(self, now_ms: int, entropy: Entropy) -> bytes:
         """16 bytes: expiry, chance, and our mark on both; nothing is stored until it is used."""
@@ -106,91 +85,91 @@ class Keys:
         return hashlib.blake2b(body, key=self._ring.nonce_secret, digest_size=8).digest()
 
 
-def load(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) -> Keys:
+def _bundle(held: KeyRing, holder: Holder) -> SignedBundle:
+    signing = next(i for i, one in enumerate(held.issuers) if one.kid == held.current)
+    entries = tuple(
+        BundleEntry(
+            kid=one.kid,
+            alg=Algorithm.ED25519,
+            key=one.key.public,
+            usages=RETIRED_USAGES if place < signing else USAGES,
+            not_before=one.not_before,
+            not_after=one.not_after,
+        )
+        for place, one in enumerate(held.issuers)
+    )
+    root_kid = hashlib.sha256(held.root.public).digest()[:2]
+    raw = bundle_bytes(
+        Bundle(version=held.version, root_kid=root_kid, entries=entries, policies=held.policies)
+    )
+    signature = holder.opened(held.root).sign(bundle_message(root_kid, raw))
+    return SignedBundle.of(root_kid, raw, signature)
+
+
+def load(
+    home: Path,
+    *,
+    entropy: Entropy,
+    clock: Clock,
+    passphrase: str | None,
+    token: IssuerToken | None = None,
+) -> Keys:
     """Open the ring in `home`, made at the first start; sealed as SealedFile says.
 
-    Raises KeyStoreLocked, KeyStoreDamaged.
+    With a token new keys are made on it; those that the ring has stay where they are. Raises
+    KeyStoreLocked, KeyStoreDamaged, KeyStoreError, trust.token_away.
     """
     file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
+    holder = holder_of(token, entropy)
     with file.held():
         if not file.exists():
-            file.write(_dump(_make(entropy, clock.now_ms() // 1000)))
-        return Keys(_read(file.read()))
+            file.write(ring.dump(ring.first(holder, entropy, clock.now_ms() // 1000)))
+        return Keys(ring.read(file.read()), holder)
 
 
-def rotate(home: Path, *, entropy: Entropy, clock: Clock, passphrase: str | None) -> Keys:
+def rotate(
+    home: Path,
+    *,
+    entropy: Entropy,
+    clock: Clock,
+    passphrase: str | None,
+    token: IssuerToken | None = None,
+) -> Keys:
     """Let the next issuer key sign and publish a new next one; servers take it over when restarted.
 
-    Raises trust.next_too_young, trust.ring_full, KeyStoreLocked, KeyStoreDamaged.
+    Raises trust.next_too_young, trust.ring_full, and what `load` raises.
     """
     file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
+    holder, now_s = holder_of(token, entropy), clock.now_ms() // 1000
     with file.held():
-        ring = rules.rotated(_read(file.read()), entropy.bytes(32), clock.now_ms() // 1000)
-        file.write(_dump(ring))
-        return Keys(ring)
+        before = ring.read(file.read())
+        rules.check_rotation(before, now_s)
+        after = rules.rotated(before, holder.make("issuer"), now_s)
+        opened = Keys(after, holder)  # what cannot be opened is not written
+        file.write(ring.dump(after))
+        return opened
 
 
 def govern(
-    home: Path, policies: tuple[Policy, ...], *, entropy: Entropy, passphrase: str | None
+    home: Path,
+    policies: tuple[Policy, ...],
+    *,
+    entropy: Entropy,
+    passphrase: str | None,
+    token: IssuerToken | None = None,
 ) -> tuple[Keys, bool]:
     """Have the bundle carry these policies; and whether they are new. Servers take it when restarted.
 
-    Raises trust.policy, KeyStoreLocked, KeyStoreDamaged.
+    Raises trust.policy, and what `load` raises.
     """
     file = SealedFile(home, _FILE, entropy=entropy, passphrase=passphrase)
     with file.held():
-        before = _read(file.read())
-        ring = rules.governed(before, policies)
-        if ring is not before:
-            file.write(_dump(ring))
-        return Keys(ring), ring is not before
-
-
-def _make(entropy: Entropy, now_s: int) -> KeyRing:
-    current, following = (
-        rules.issuer_key(number, entropy.bytes(32), now_s, number * KEY_LIFE_S) for number in (1, 2)
-    )
-    return KeyRing(
-        root_seed=entropy.bytes(32),
-        nonce_secret=entropy.bytes(32),
-        issuers=(current, following),
-        current=current.kid,
-        policies=MAXIMA,
-        version=1,
-    )
-
-
-def _dump(ring: KeyRing) -> bytes:
-    issuers = [
-        [one.kid, one.seed, one.not_before, one.not_after, one.published_at] for one in ring.issuers
-    ]
-    policies = [policy_items(one) for one in ring.policies]
-    return cbor2.dumps(
-        [
-            _FORMAT, ring.root_seed, ring.nonce_secret, issuers, ring.current, policies,
-            ring.version,
-        ]
-    )  # fmt: skip
-
-
-def _read(data: bytes) -> KeyRing:
-    try:
-        form, root_seed, nonce_secret, issuers, current, policies, version = cbor2.loads(data)
-    except ValueError as error:
-        raise KeyStoreDamaged("this key ring is of another release") from error
-    if form != _FORMAT:
-        raise KeyStoreDamaged("this key ring is of another release")
-    return KeyRing(
-        root_seed=root_seed,
-        nonce_secret=nonce_secret,
-        issuers=tuple(
-            IssuerKey(kid=kid, seed=seed, not_before=start, not_after=end, published_at=published)
-            for kid, seed, start, end, published in issuers
-        ),
-        current=current,
-        policies=tuple(read_policy(one) for one in policies),
-        version=version,
-    )
+        before = ring.read(file.read())
+        after = rules.governed(before, policies)
+        opened = Keys(after, holder_of(token, entropy))
+        if after is not before:
+            file.write(ring.dump(after))
+        return opened, after is not before
 
 
 async def check_nonce(reader: Reader, keys: Keys, nonce: bytes) -> int:

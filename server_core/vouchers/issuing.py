@@ -25,16 +25,15 @@ from server_core.idempotency.model import Claim, Mismatch, Replay
 from server_core.ids import derived
 from server_core.ledger import service as ledger
 from server_core.ledger.model import Code, Result, Transfer, account_id
-from server_core.limits import service as limits
 from server_core.linking import service as linking
 from server_core.linking.store import Device
 from server_core.money import known_currency, positive_minor
 from server_core.sessions import rules as session_rules
 from server_core.trust.model import CLOCK_SLACK_S
 from server_core.trust.service import Keys
-from server_core.vouchers import freezing, rules, store
+from server_core.vouchers import freezing, rules, store, tiers
 from server_core.vouchers.answers import event, unknown
-from server_core.vouchers.model import PROFILE, STEP_UP_MS, Allowance, State
+from server_core.vouchers.model import STEP_UP_MS, Allowance, State
 
 
 async def issue(
@@ -51,7 +50,8 @@ async def issue(
 ) -> Allowance:
     """Set `cap_total` aside from the wallet and sign A for the device; a repeat answers the same A.
 
-    Asks for aal 2 younger than 5 minutes. Raises vouchers.* for caps, holds, funds and an open one.
+    Bounded by the limits of the device's tier as it is while the device is locked. Asks for aal 2
+    younger than 5 minutes. Raises vouchers.* for caps, holds, funds and an open one.
     """
     if actor.role is not Role.PAYER or actor.party is None:
         raise denied("vouchers.role", "only a payer takes an allowance")
@@ -77,12 +77,14 @@ async def issue(
             return await get(work, bytes.fromhex(found.answer["aid"]))
         session_rules.require_recent(actor, assurance=2, within_ms=STEP_UP_MS, now_ms=work.now_ms)
         holder = await linking.lock_own(work, actor, device)
-        profile = await limits.in_force(work, PROFILE)
+        profile = await tiers.limits_of(work, holder.tier)
         open_ones = await _drained(work, await store.lock_open(work, holder.party))
         frozen = await store.is_frozen(work, holder.party, device)
         rules.check_device(device, open_ones, frozen=frozen)
-        rules.check_issue(cap_total, cap_each, profile, sum(one.rest for one in open_ones))
-        made = _sign(keys, entropy, work.now_ms // 1000, holder, currency, profile, body)
+        rules.check_issue(
+            cap_total, cap_each, holder.tier, profile, sum(one.rest for one in open_ones)
+        )
+        made = await _sign(keys, entropy, work.now_ms // 1000, holder, currency, profile, body)
         await store.insert_allowance(work, made)
         await _set_aside(work, made)
         work.emit(event("allowance.issued", made, actor))
@@ -105,7 +107,7 @@ async def _drained(work: Work, found: list[Allowance]) -> list[Allowance]:
     return [changed.get(one.aid, one) for one in found]
 
 
-def _sign(
+async def _sign(
     keys: Keys,
     entropy: Entropy,
     now_s: int,
@@ -137,7 +139,7 @@ def _sign(
         currency=currency,
         kid=keys.kid,
         raw=raw,
-        sig=keys.sign(allowance_message(keys.kid, raw)),
+        sig=await keys.sign(allowance_message(keys.kid, raw)),
         digest=sha256(raw),
         hold=offline.cap_total,
         spend_until=offline.spend_until,

@@ -311,8 +311,13 @@ def policy_of(currency: str, limits: dict[str, int]) -> Policy:
     )
 
 
-def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_holds: int) -> None:
-    """Raises vouchers.over_limit for a cap above the regulator's, vouchers.caps for a silly pair."""
+def check_issue(
+    cap_total: int, cap_each: int, tier: str, limits: dict[str, int], open_holds: int
+) -> None:
+    """Raises vouchers.over_limit for a cap above what the tier's devices may, vouchers.caps for a silly pair.
+
+    `limits` are those of the tier (`tiers.limits_of`), never above the regulator's.
+    """
     if cap_each > cap_total:
         raise invalid(
             "vouchers.caps", "one payment may not be above the whole allowance", field="cap_each"
@@ -320,8 +325,9 @@ def check_issue(cap_total: int, cap_each: int, limits: dict[str, int], open_hold
     for name, asked in (("cap_total", cap_total), ("cap_each", cap_each)):
         if asked > limits[name]:
             raise limited(
-                "vouchers.over_limit", f"{name} is at most {limits[name]} minor units",
-                field=name, limit=limits[name],
+                "vouchers.over_limit",
+                f"{name} is at most {limits[name]} minor units on a device of the tier {tier}",
+                field=name, limit=limits[name], tier=tier,
             )  # fmt: skip
     if open_holds + cap_total > limits["holds_per_payer"]:
         raise limited(

@@ -14,6 +14,7 @@ from server_core.vouchers.late import waiting as late_waiting
 from server_core.vouchers.model import Allowance, Evidence, Report
 from server_core.vouchers.sales import of_references as sales
 from server_core.vouchers.syncing import sync
+from server_core.vouchers.tiers import by_tier
 from server_core.vouchers.unclaiming import claim
 from server_core.vouchers.unclaiming import mine as unclaimed
 from server_core.vouchers.voiding import approve as approve_void
@@ -22,7 +23,7 @@ from server_core.vouchers.voiding import hand_in
 from server_core.vouchers.witnessing import witness
 
 __all__ = [
-    "approve_void", "claim", "decide", "evidence", "fleet", "freeze_one", "frozen_payers", "hand_in", "issue",
+    "approve_void", "by_tier", "claim", "decide", "evidence", "fleet", "freeze_one", "frozen_payers", "hand_in", "issue",
     "late_waiting", "mine", "of_terminals", "report", "revoke_device", "sales", "surrender", "sync",
     "unclaimed", "unfreeze", "voids_waiting", "witness",
 ]  # fmt: skip

@@ -175,7 +175,9 @@ async def _answer(
             beacon=SignedBeacon(
                 kid=keys.kid,
                 beacon=beacon,
-                sig=keys.sign(beacon_message(keys.kid, beacon.terminal, beacon.nonce, beacon.ts)),
+                sig=await keys.sign(
+                    beacon_message(keys.kid, beacon.terminal, beacon.nonce, beacon.ts)
+                ),
             ).to_bytes(),
             next_nonce=keys.new_nonce(work.now_ms, entropy),
             server_time=now_s,
@@ -184,7 +186,7 @@ async def _answer(
     message = sync_answer_message(
         keys.kid, request.terminal, request.server_nonce, request.body_raw, raw
     )
-    return SignedAnswer.of(keys.kid, raw, keys.sign(message)).to_bytes()
+    return SignedAnswer.of(keys.kid, raw, await keys.sign(message)).to_bytes()
 
 
 async def _delta(work: Work, keys: Keys, applied: int) -> tuple[bytes, int]:
@@ -196,5 +198,5 @@ async def _delta(work: Work, keys: Keys, applied: int) -> tuple[bytes, int]:
     raw = revocations_bytes(
         Revocations(epoch=epoch, base_epoch=applied, aids=tuple(sorted(aid for _, aid in rows)))
     )
-    sig = keys.sign(revocations_message(keys.kid, raw))
+    sig = await keys.sign(revocations_message(keys.kid, raw))
     return SignedRevocations.of(keys.kid, raw, sig).to_bytes(), epoch

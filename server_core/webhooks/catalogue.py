@@ -69,6 +69,8 @@ _VOUCHER = _kind(
 )
 _TERMINAL = _kind(("merchant", "terminal merchant"))
 _DEVICE = _kind(("party", "party tier"))
+# What an operator looked at is not the payer's to see.
+_TIER = _kind(("party", "party before after"))
 
 KINDS: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(
@@ -101,6 +103,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _TERMINAL,
     ),
     **dict.fromkeys(("device.linked", "device.revoked"), _DEVICE),
+    "device.tier_changed": _TIER,
     "endpoint.disabled": _kind(("owner", "owner endpoint reason failing_since")),
     "message.attempt.exhausted": _kind(("owner", "owner endpoint message event type attempts")),
 }  # fmt: skip

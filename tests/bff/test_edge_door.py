@@ -114,7 +114,7 @@ class Door:
     async def take(self, **changes: Any) -> httpx.Response:
         body = {
             "device": (await self.enrol_device()).json()["device"], "currency": "INR",
-            "cap_total": "200000", "cap_each": "50000", "idempotency_key": "a-1",
+            "cap_total": "100000", "cap_each": "50000", "idempotency_key": "a-1",
         }  # fmt: skip
         return await self.mine("/edge/allowances", body | changes)
 
@@ -185,8 +185,15 @@ async def test_from_pairing_to_a_settled_voucher(door: Door) -> None:
     assert (certificate.terminal, certificate.payee) == (terminal, payee)
 
     me = await door.http.get("/edge/me", headers={"authorization": f"Bearer {door.token}"})
-    assert me.json() == {"party": b64(door.asha.id.bytes), "name": "Asha", "device": None}
+    nobody = {"party": b64(door.asha.id.bytes), "name": "Asha", "device": None, "devices": []}
+    assert me.json() == nobody
     said = (await door.take()).json()
+    me = await door.http.get("/edge/me", headers={"authorization": f"Bearer {door.token}"})
+    [mine] = me.json()["devices"]
+    assert (mine["device"], mine["tier"]) == (me.json()["device"], "software")
+    told = (await door.http.get("/edge/tiers")).json()["tiers"]
+    assert told["software"] == {"cap_total": "100000", "cap_each": "50000"}
+    assert set(told) == {"hardware_counter", "tee", "software"}
     allowance = SignedAllowance.of(*(unb64(said[name]) for name in ("kid", "allowance", "sig")))
 
     v = Voucher(
@@ -318,6 +325,7 @@ async def test_numbers_are_numbers_and_amounts_are_strings(door: Door) -> None:
     for changes, code in (
         ({"cap_total": 200_000}, "http.malformed"),
         ({"cap_total": "0"}, "money.amount"),
+        ({"cap_total": "100001"}, "vouchers.over_limit"),
         ({"cap_total": "200000.0"}, "money.amount"),
         ({"cap_total": "٢٠٠٠٠٠"}, "money.amount"),
         ({"device": "dev_x"}, "id.unknown"),

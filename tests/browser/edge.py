@@ -10,6 +10,10 @@ from offline.model import Algorithm
 from tests.offline import kit
 
 PARTY = bytes(range(16, 32))
+TIERS = {
+    "hardware_counter": {"cap_total": "200000", "cap_each": "50000"},
+    "software": {"cap_total": "100000", "cap_each": "50000"},
+}
 
 
 def b64(data: bytes) -> str:
@@ -25,6 +29,7 @@ class Edge:
     """One payer's session. `lose` names a path whose next answer is lost on the way, after it was done."""
 
     key: bytes = b""
+    tier: str = "software"
     signed_in: bool = True
     lose: str = ""
     asked: list[tuple[str, Any]] = field(default_factory=list)
@@ -38,6 +43,8 @@ class Edge:
             return 401, json.dumps({"code": "auth.required", "detail": "sign in"}).encode()
         if path == "/edge/bundle":
             return 200, kit.signed_bundle().to_bytes()
+        if path == "/edge/tiers":
+            return 200, json.dumps({"tiers": TIERS}).encode()
         made = json.dumps(self._made(path, given)).encode()
         if path == self.lose:
             self.lose = ""
@@ -47,7 +54,9 @@ class Edge:
     def _made(self, path: str, given: Any) -> Any:
         match path:
             case "/edge/me":
-                return {"party": b64(PARTY), "name": "Asha", "device": None}
+                device = {"device": "dev_1", "label": "Browser", "tier": self.tier}
+                live = [device] if self.key else []
+                return {"party": b64(PARTY), "name": "Asha", "device": None, "devices": live}
             case "/edge/nonce":
                 return {"nonce": b64(kit.SERVER_NONCE), "expires_in_s": 300}
             case "/edge/devices/enrol":

@@ -84,7 +84,7 @@ def linked(page: Page, edge: Edge) -> None:
     assert len(edge.key) == 32
 
 
-def filled(page: Page, total: str = "2000", each: str = "500") -> None:
+def filled(page: Page, total: str = "1000", each: str = "500") -> None:
     press(page, "ask")
     on(page, "ask")
     page.run("Object.assign(document.getElementById('total'), {value: given[0]})", total)
@@ -116,7 +116,7 @@ def voucher_of(page: Page) -> SignedVoucher:
 def test_from_the_first_start_to_the_receipt(app: Page, edge: Edge, tmp_path: Path) -> None:
     linked(app, edge)
     filled(app)
-    app.until("document.getElementById('left').textContent === '₹2,000.00'")
+    app.until("document.getElementById('left').textContent === '₹1,000.00'")
     press(app, "scan")
     typed(app, kit.signed_request().to_text())
     on(app, "offer")
@@ -132,7 +132,7 @@ def test_from_the_first_start_to_the_receipt(app: Page, edge: Edge, tmp_path: Pa
     app.choose("#picture", picture)
     app.until("document.getElementById('state').textContent.startsWith('Paid')")
     press(app, "home")
-    assert left(app) == "₹1,876.55"
+    assert left(app) == "₹876.55"
     assert app.run("document.getElementById('rows').innerText").splitlines()[:2] == ["चाय घर", "₹123.45"]  # fmt: skip
 
 
@@ -140,8 +140,22 @@ def test_it_says_which_tier_a_browser_is_and_what_can_be_lost(app: Page) -> None
     on(app, "link")
     app.until("document.getElementById('most').textContent !== ''")
     words = app.run("document.getElementById('link').innerText")
-    for said in ("lowest tier", "At most ₹500.00 a payment and ₹2,000.00 at once.", "can be lost"):
+    for said in ("lowest tier", "At most ₹500.00 a payment and ₹1,000.00 at once.", "can be lost"):
         assert said in words
+
+
+def test_its_tier_and_limits_are_the_servers_and_are_shown_offline_too(
+    app: Page, edge: Edge
+) -> None:
+    linked(app, edge)
+    said = "document.getElementById('home').innerText"
+    app.until(f"{said}.includes('₹1,000.00 at once') && {said}.endsWith('the lowest tier.')")
+    edge.tier = "hardware_counter"
+    press(app, "ask")
+    app.until("document.getElementById('total').value === '2000.00'")
+    edge.signed_in = False  # it hears no more; what it heard is kept
+    press(app, "home")
+    app.until(f"{said}.includes('₹2,000.00 at once') && {said}.endsWith('highest tier for you.')")
 
 
 def test_the_same_request_is_the_same_voucher(app: Page, edge: Edge) -> None:
@@ -177,7 +191,7 @@ def test_what_may_not_be_paid_is_refused_in_words(
     press(app, "scan")
     typed(app, text)
     told(app, words)
-    assert left(app) == "₹2,000.00"
+    assert left(app) == "₹1,000.00"
 
 
 def test_without_a_session_it_asks_to_sign_in(app: Page, edge: Edge) -> None:
@@ -193,7 +207,7 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(app: Page, edge: Ed
     filled(app)
     told(app, "cannot be reached")
     app.run("document.querySelector('#ask form').requestSubmit()")
-    app.until("document.getElementById('left').textContent === '₹2,000.00'")
+    app.until("document.getElementById('left').textContent === '₹1,000.00'")
     keys = {body["idempotency_key"] for body in edge.bodies("/edge/allowances")}
     assert (len(keys), len(edge.issued)) == (1, 1)
 

@@ -165,7 +165,9 @@ def test_every_document_that_the_examples_send_is_trusted() -> None:
 
 def test_every_setting_stands_in_the_readme() -> None:
     sources = [ROOT / "server_core" / "settings.py", *(ROOT / "edge_agent").glob("*.py")]
-    read = {word for path in sources for word in re.findall(r'"(HUNDI_[A-Z_]+)"', path.read_text())}
+    read = {
+        word for path in sources for word in re.findall(r'"(HUNDI_[A-Z0-9_]+)"', path.read_text())
+    }
     listed = {
         word for row in table(page("README.md"), "variable") for word in _SPAN.findall(row[0])
     }

@@ -89,9 +89,9 @@ def test_a_browser_pays_a_terminal_offline_and_the_server_settles_it(
             page = browser.page(f"{address}/payer/")
             press(page, "link")
             press(page, "ask")
-            page.until("document.getElementById('total').value === '2000.00'")
+            page.until("document.getElementById('total').value === '1000.00'")
             page.run("document.querySelector('#ask form').requestSubmit()")
-            page.until("document.getElementById('left').textContent === '₹2,000.00'")
+            page.until("document.getElementById('left').textContent === '₹1,000.00'")
             page.until("navigator.serviceWorker.controller !== null")
 
         # From here the browser reaches nobody.

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from devices.keystore.port import Tier
 from offline.codec import revocations_bytes
 from offline.journal import GENESIS, Accept, Apply, NewEpoch, VoidRow, chain, read_row
 from offline.model import Beacon, Revocations
@@ -164,7 +165,7 @@ class ServerSide:
         self.use_nonce(nonce)
         said = enrolment_message("payer", nonce, key, bytes(16))
         assert verify_signature(algorithm_of(key), key, said, unb64(body["proof"]))
-        assert body["tier"] == "software"
+        assert body["tier"] in set(Tier)
         self.payer_key = key
         return {
             "device": "dev_7",

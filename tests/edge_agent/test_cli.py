@@ -35,10 +35,10 @@ def test_the_main_road_with_texts(ready: Shell):
     assert (done["settled"], done["left"]) == ("15050", 0)
     assert [row["state"] for row in ready.terminal("list")["rows"]] == ["OV_ACCEPTED"]
     assert ready.terminal("journal")["chain_ok"] is True
-    assert ready.payer("status")["left"] == "184950"
+    assert ready.payer("status")["left"] == "84950"
     token = ready.server.side.token
     assert ready.payer("witness", "--token", token)["recorded"] == 1
-    assert ready.payer("surrender", "--token", token)["unspent"] == "184950"
+    assert ready.payer("surrender", "--token", token)["unspent"] == "84950"
     assert [row["proof"] for row in ready.payer("list")["rows"]] == ["OV1P"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "ops" / "programs.sh"
-BOTH = ("chromium", "softhsm2-util")
+ALL = ("chromium", "softhsm2-util", "swtpm", "tpm2_nvextend")
 
 
 def said(folder: Path, programs: dict[str, str]) -> str:
@@ -27,11 +27,12 @@ APT = 'echo "apt-get $*" >> asked'
 
 
 def test_nothing_is_done_where_all_is_there(tmp_path: Path) -> None:
-    assert said(tmp_path, dict.fromkeys(BOTH, "") | {"apt-get": APT, "id": "echo 0"}) == ""
+    assert said(tmp_path, dict.fromkeys(ALL, "") | {"apt-get": APT, "id": "echo 0"}) == ""
 
 
 def test_root_installs_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
-    text = said(tmp_path, {"softhsm2-util": "", "apt-get": APT, "id": "echo 0"})
+    there = dict.fromkeys(ALL[1:], "")
+    text = said(tmp_path, there | {"apt-get": APT, "id": "echo 0"})
     assert "installing chromium, once" in text
     assert text.endswith(
         "apt-get update -qq\napt-get install -y -qq --no-install-recommends chromium\n"
@@ -43,7 +44,7 @@ def test_root_installs_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
     [
         (
             {"apt-get": APT, "id": "echo 1000"},
-            "sudo apt-get install -y --no-install-recommends chromium softhsm2\n",
+            "sudo apt-get install -y --no-install-recommends chromium softhsm2 swtpm tpm2-tools\n",
         ),
         ({"id": "echo 0"}, "install them by your system's packages\n"),
         ({"apt-get": "exit 100", "id": "echo 0"}, "the tests that drive them will fail\n"),
@@ -54,5 +55,6 @@ def test_who_cannot_install_is_told_what_to_do(
     tmp_path: Path, programs: dict[str, str], sentence: str
 ) -> None:
     text = said(tmp_path, programs)
-    assert "need chromium softhsm2" in text or "install chromium softhsm2" in text
+    wanted = "chromium softhsm2 swtpm tpm2-tools"
+    assert f"need {wanted}" in text or f"install {wanted}" in text
     assert text.endswith(sentence)

@@ -136,12 +136,12 @@ class Wire(Server):
         )  # fmt: skip
 
     async def enrol_device(
-        self, *, key: bytes, label: str, server_nonce: bytes, proof: bytes
+        self, *, key: bytes, tier: str, label: str, server_nonce: bytes, proof: bytes
     ) -> DeviceEnrolled:
         city = self.city
         async with city.db.work() as work:
             made = await linking.link(
-                work, city.keys, self._actor(), key=key, tier="software", label=label,
+                work, city.keys, self._actor(), key=key, tier=tier, label=label,
                 nonce=server_nonce, proof=proof,
             )  # fmt: skip
         return DeviceEnrolled(

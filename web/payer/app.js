@@ -5,11 +5,11 @@ import { drawn, readPicture, scan } from "../codes/pictures.js";
 import { newKey } from "../ov1/signing.js";
 import { Verdict } from "../ov1/verdicts.js";
 import { SignedAllowance } from "../ov1/wire.js";
-import { keep, offer, pay, recover, textOf, trusted } from "./device.js";
+import { keep, offer, pay, recover, textOf } from "./device.js";
 import * as online from "./online.js";
 import { ServerRefused } from "./server.js";
 import { Store } from "./store.js";
-import { sentence } from "./words.js";
+import { sentence, tierSaid } from "./words.js";
 
 const CCY = "INR";
 const LABEL = "Browser";
@@ -39,11 +39,10 @@ function showNetwork() {
 async function home() {
   if (!(await store.get("me"))) {
     show("link");
-    online.offered().then((bundle) => { at("most").textContent = `${capsOf(bundle)}.`; }, () => {}); // offline: no numbers
+    await showLimits((limits) => { at("most").textContent = limits ? `${capsOf(limits)}.` : ""; });
     return undefined;
   }
   const row = await store.usable();
-  const bundle = await trusted(store);
   const active = row?.state === "active";
   at("take").hidden = Boolean(row) && !(await over(row));
   at("pay").hidden = !active || (await over(row));
@@ -56,8 +55,11 @@ async function home() {
   } else {
     at("left").textContent = money(0, CCY);
     at("until").textContent = "Nothing is set aside to spend offline";
-    at("caps").textContent = capsOf(bundle);
   }
+  await showLimits((limits) => {
+    if (!row) at("caps").textContent = limits ? capsOf(limits) : "";
+    at("tier").textContent = tierSaid(limits?.tier);
+  });
   await showPast();
   show("home");
   return undefined;
@@ -68,9 +70,14 @@ async function over(row) {
   return nowS() > allowance.spendUntil;
 }
 
-function capsOf(bundle) {
-  const policy = bundle.policies.find((one) => one.ccy === CCY);
-  return policy ? `At most ${money(policy.capEach, CCY)} a payment and ${money(policy.capTotal, CCY)} at once` : "";
+/** Shows the limits that are kept, and again what the server says now, should it answer. */
+async function showLimits(shown) {
+  shown(await store.get("limits"));
+  online.limits(store).then(shown, () => {});
+}
+
+function capsOf(limits) {
+  return `At most ${money(limits.capEach, CCY)} a payment and ${money(limits.capTotal, CCY)} at once`;
 }
 
 function stateOf(row) {
@@ -166,11 +173,10 @@ const ACTIONS = {
   scan: () => look("request"),
   receipt: () => look("receipt"),
   ask: async () => {
-    const bundle = await trusted(store);
-    const policy = bundle.policies.find((one) => one.ccy === CCY);
-    at("policy").textContent = capsOf(bundle);
-    at("total").value = policy ? decimal(policy.capTotal, CCY) : "";
-    at("each").value = policy ? decimal(policy.capEach, CCY) : "";
+    const limits = await online.limits(store).catch(() => store.get("limits"));
+    at("policy").textContent = limits ? capsOf(limits) : "";
+    at("total").value = limits ? decimal(limits.capTotal, CCY) : "";
+    at("each").value = limits ? decimal(limits.capEach, CCY) : "";
     show("ask");
   },
   take: async () => {

@@ -9,6 +9,7 @@ import { alone, recover, signedVoucher, trusted } from "./device.js";
 import * as server from "./server.js";
 
 const WITNESS_BATCH = 100;
+const LOWEST = "software"; // what every device is when it is linked
 const refused = (why) => ({ ok: false, why });
 const fine = { ok: true, why: Verdict.ACCEPTED };
 
@@ -20,9 +21,15 @@ async function readBundle(wire, rootKid, rootKey, floor) {
   return verdict === Verdict.ACCEPTED ? read : { verdict, value: null };
 }
 
-/** The bundle that linking would believe, for showing its limits before. */
-export async function offered() {
-  return (await SignedBundle.fromBytes(await server.bundle())).bundle;
+/** What this browser may set aside, as the server says now: {tier, capTotal, capEach}. Kept, to be shown offline. */
+export async function limits(store) {
+  const me = await store.get("me");
+  const { devices } = me ? await server.me() : { devices: [] };
+  const tier = devices.find((one) => one.device === me?.device)?.tier ?? LOWEST;
+  const caps = (await server.tiers())[tier];
+  const found = { tier, capTotal: Number(caps.cap_total), capEach: Number(caps.cap_each) };
+  await store.put("limits", found);
+  return found;
 }
 
 /** Make the key, once, and link it to the session's payer. The root is believed on the strength of this connection. */

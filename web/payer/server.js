@@ -32,8 +32,13 @@ async function ask(method, path, body) {
 const post = async (path, body) => (await ask("POST", path, body)).json();
 
 export async function me() {
-  const { party, name } = await (await ask("GET", "/edge/me")).json();
-  return { party: fromBase64(party), name };
+  const { party, name, devices } = await (await ask("GET", "/edge/me")).json();
+  return { party: fromBase64(party), name, devices };
+}
+
+/** What an allowance may be by its device's tier: {software: {cap_total, cap_each}, …}, strings of minor units. */
+export async function tiers() {
+  return (await (await ask("GET", "/edge/tiers")).json()).tiers;
 }
 
 export async function nonce() {

@@ -33,3 +33,13 @@ const SENTENCES = {
 export function sentence(why) {
   return SENTENCES[why] ?? `${NOTHING} (${why})`;
 }
+
+const TIERS = {
+  tee: "It was raised to the middle tier for you.",
+  hardware_counter: "It was raised to the highest tier for you.",
+};
+
+/** Which tier a key in a browser is: the lowest, unless an operator said otherwise. */
+export function tierSaid(tier) {
+  return `The key is in this browser only: the lowest tier. ${TIERS[tier] ?? ""}`.trim();
+}

@@ -9,7 +9,7 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute
 
-from devices.keystore.pkcs11 import _LOGINS, Pkcs11KeyStore
+from devices.keystore.pkcs11 import Pkcs11KeyStore
 from devices.keystore.port import (
     CounterRefused,
     KeyStoreDamaged,
@@ -18,6 +18,7 @@ from devices.keystore.port import (
     PayloadRefused,
     Tier,
 )
+from devices.keystore.tokens import LOGINS
 from offline.model import Algorithm
 from offline.signing import check_public_key, verify_signature
 from tests.devices.keystore.test_software import SCOPE, plain_payload, voucher_payload
@@ -42,7 +43,7 @@ def test_it_signs_what_ov1_takes_and_the_key_cannot_be_had(
     assert store.counter(SCOPE) == 2
     proof = plain_payload("E")
     assert verify_signature(algorithm, store.public_key(), proof, store.sign_plain(proof))
-    for kept in (store._key, store._mac):
+    for kept in (store._key._key, store._mac):
         with pytest.raises(pkcs11.AttributeSensitive):
             _ = kept[Attribute.VALUE]
 
@@ -53,7 +54,7 @@ def test_a_counter_is_one_payloads_for_ever_also_after_opening_again(
     store = create(tmp_path, token)
     first = store.sign(1, voucher_payload(1))
     key = store.public_key()
-    _LOGINS.clear()
+    LOGINS.clear()
     pkcs11.lib(str(MODULE)).reinitialize()
     store = Pkcs11KeyStore.open(tmp_path, PIN)
     assert store.public_key() == key
@@ -95,7 +96,7 @@ def test_a_second_key_a_wrong_pin_and_a_missing_token_are_told(token: str, tmp_p
         create(tmp_path, token)
     with pytest.raises(KeyStoreLocked, match="PIN"):
         Pkcs11KeyStore.open(tmp_path, "000000")
-    _LOGINS.clear()
+    LOGINS.clear()
     pkcs11.lib(str(MODULE)).reinitialize()
     with pytest.raises(KeyStoreLocked, match="PIN"):
         Pkcs11KeyStore.open(tmp_path, "000000")

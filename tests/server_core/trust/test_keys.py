@@ -17,7 +17,7 @@ from offline.trust import check_bundle, check_issued
 from offline.verdicts import Verdict
 from server_core.db.work import Database
 from server_core.errors import DomainError
-from server_core.trust import jobs, service
+from server_core.trust import jobs, ring, service
 from server_core.trust.model import KEY_LIFE_S
 from server_core.trust.service import Keys
 from tests.conftest import NOW_MS
@@ -46,7 +46,7 @@ def test_the_first_start_makes_the_ring_and_the_next_ones_open_it(tmp_path: Path
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()}
     assert modes["trust.key"] == modes["machine.key"] == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    secret = first._ring.root_seed
+    secret = first._ring.root.seed
     assert all(secret not in path.read_bytes() for path in home.iterdir())
 
 
@@ -60,20 +60,22 @@ def test_a_passphrase_seals_and_a_wrong_or_broken_one_opens_nothing(tmp_path: Pa
         load(tmp_path, passphrase="correct horse")
 
 
-def test_the_root_vouches_for_the_current_and_the_next_key(tmp_path: Path) -> None:
+async def test_the_root_vouches_for_the_current_and_the_next_key(tmp_path: Path) -> None:
     keys = load(tmp_path)
     signed = keys.bundle
     assert check_bundle(signed, signed.root_kid, keys.root_key, 1) is Verdict.ACCEPTED
     assert [entry.usages for entry in signed.bundle.entries] == ["ABCLY", "ABCLY"]
     message = allowance_message(keys.kid, b"A")
-    sig = keys.sign(message)
+    sig = await keys.sign(message)
     now_s = NOW_MS // 1000
     assert check_issued(signed.bundle, keys.kid, "A", message, sig, now_s) is Verdict.ACCEPTED
     following = signed.bundle.entries[1].kid
     assert check_issued(signed.bundle, following, "A", message, sig) is Verdict.SIGNATURE
 
 
-def test_keys_take_turns_and_the_old_one_still_vouches_for_what_it_signed(tmp_path: Path) -> None:
+async def test_keys_take_turns_and_the_old_one_still_vouches_for_what_it_signed(
+    tmp_path: Path,
+) -> None:
     clock = ManualClock(NOW_MS)
     before = load(tmp_path, clock)
     with pytest.raises(DomainError) as caught:
@@ -90,7 +92,7 @@ def test_keys_take_turns_and_the_old_one_still_vouches_for_what_it_signed(tmp_pa
     assert after.bundle.bundle.version == before.bundle.bundle.version + 1
     assert after.root_key == before.root_key
     message = allowance_message(before.kid, b"A")
-    sig, bundle = before.sign(message), after.bundle.bundle
+    sig, bundle = await before.sign(message), after.bundle.bundle
     assert check_issued(bundle, before.kid, "A", message, sig) is Verdict.ACCEPTED
     assert check_issued(bundle, before.kid, "Y", message, sig) is Verdict.ISSUER_KEY_UNKNOWN
 
@@ -176,10 +178,10 @@ async def test_used_nonces_are_stored_hashed_and_forgotten_when_over(
 
 def test_the_ring_of_another_release_is_named_so(tmp_path: Path) -> None:
     keys = load(tmp_path)
-    ring = structs.replace(keys._ring, version=9)
-    assert service._read(service._dump(ring)) == ring
+    held = structs.replace(keys._ring, version=9)
+    assert ring.read(ring.dump(held)) == held
     import cbor2
 
     for foreign in ([], [1, 2, 3], [9, *[0] * 6]):
         with pytest.raises(KeyStoreDamaged):
-            service._read(cbor2.dumps(foreign))
+            ring.read(cbor2.dumps(foreign))

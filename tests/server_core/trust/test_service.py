@@ -27,7 +27,7 @@ def test_the_ring_is_made_once_and_opened_again(tmp_path: Path) -> None:
     assert first.root_key == again.root_key
     assert first.bundle.to_bytes() == again.bundle.to_bytes()
     assert (tmp_path / "trust.key").stat().st_mode & 0o777 == 0o600
-    assert bytes(first._ring.root_seed) not in (tmp_path / "trust.key").read_bytes()
+    assert bytes(first._ring.root.seed) not in (tmp_path / "trust.key").read_bytes()
 
 
 def test_two_first_starts_at_once_make_one_ring(tmp_path: Path) -> None:

@@ -210,7 +210,10 @@ class Street:
             party=party.id, role=Role.PAYER, assurance=2, authenticated_at=self.db.clock.now_ms()
         )
 
-    async def link(self, actor: Actor, key: SigningKey | None = None) -> tuple[SigningKey, object]:
+    async def link(
+        self, actor: Actor, key: SigningKey | None = None, tier: str = "hardware_counter"
+    ) -> tuple[SigningKey, object]:
+        """A device that an operator has given `tier`."""
         key = key or SigningKey(ENTROPY.bytes(32))
         public = bytes(key.verify_key)
         async with self.db.work() as work:
@@ -220,6 +223,7 @@ class Street:
                 work, self.keys, actor, key=public, tier="software", label="phone", nonce=nonce,
                 proof=key.sign(message).signature,
             )  # fmt: skip
+            await linking.set_tier(work, OPERATOR, device.id, tier, evidence="seen")
         return key, device.id
 
     async def issue(self, actor: Actor, device: object, key: str = "k", **caps: int) -> Allowance:
@@ -232,6 +236,13 @@ class Street:
         owner = actor or await self.payer()
         key, device = await self.link(owner)
         return Phone(key, await self.issue(owner, device, key=f"k{device}", **caps))
+
+    async def db_waits(self) -> bool:
+        """Whether a statement waits for another's row."""
+        async with self.db.reader() as reader:
+            return bool(
+                await reader.value("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+            )
 
     async def owed(self, shop: Shop) -> int:
         return await self.balance(account_id(Code.PAYABLE, shop.terminal.party, "INR"))

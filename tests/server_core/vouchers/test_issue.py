@@ -140,7 +140,7 @@ class TestLinking:
             ({"key": bytes(32)}, "linking.key"),
             ({"key": b"\x01" + bytes(31)}, "linking.key"),
             ({"key": b""}, "linking.key"),
-            ({"tier": "tee"}, "linking.tier"),
+            ({"tier": "tpm"}, "linking.tier"),
             ({"label": ""}, "linking.label"),
             ({"label": "a\n"}, "linking.label"),
             ({"nonce": bytes(16)}, "trust.nonce_used"),

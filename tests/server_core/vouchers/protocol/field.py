@@ -279,6 +279,9 @@ class World:
                 work, self.keys, self.payer(party), key=public, tier="software", label="phone",
                 nonce=nonce, proof=proof,
             )  # fmt: skip
+            device, _ = await linking.set_tier(
+                work, OPERATOR, device.id, "hardware_counter", evidence="seen"
+            )
         return Phone(self, party, key, device)
 
     async def merchant_party(self, name: str = "Chai Point") -> Party:
