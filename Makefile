@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .PHONY: help setup run test lint types imports tests coverage demo bench bench-ledger bench-payments bench-offline sim sim-mutants \
-  sim-payments sim-payments-mutants model-offline model-offline-reversals fuzz soak lock clean
+  sim-payments sim-payments-mutants model-offline model-offline-reversals sim-offline sim-offline-mutants fuzz soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -94,6 +94,13 @@ model-offline: setup  ## every state of small worlds of vouchers, by the project
 
 model-offline-reversals: setup  ## single rules of vouchers taken back: a law must break for each
 	@$(BIN)/python -m tests.model_offline.reversals
+
+sim-offline: N = 600000
+sim-offline: setup  ## N redemptions by real agents on lossy lines, honest and with cheats, every law after every step
+	@$(BIN)/python -m tests.sim_offline.run --n $(N)
+
+sim-offline-mutants: setup  ## faults planted in agent, protocol and server, one at a time: the worlds must find each
+	@$(BIN)/python -m tests.sim_offline.mutants
 
 MINUTES ?= 30
 SEED ?=

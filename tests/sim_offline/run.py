@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ async def play(url: str, seed: int, redemptions: int, *, crooked: bool) -> Playe
             kind = CrookedWorld if crooked else World
             world = await build(kind, db, clock, seed, Path(folder))
             try:
-                broken = await world.play(redemptions)
+                broken = await _played(world, redemptions)
             finally:
                 world.close()
         finally:
@@ -77,6 +78,15 @@ async def play(url: str, seed: int, redemptions: int, *, crooked: bool) -> Playe
     took = real.monotonic_ms() - began
     loss = world.losses() if isinstance(world, CrookedWorld) else []
     return Played(seed, crooked, world.accepted, took, world.counts, world.refused, loss, broken)
+
+
+async def _played(world: World, redemptions: int) -> Broken | None:
+    try:
+        return await world.play(redemptions)
+    except Exception as e:  # noqa: BLE001 - whatever it is, it is a finding
+        where = traceback.extract_tb(e.__traceback__)[-1]
+        why = f"{type(e).__name__}: {e} at {where.filename}:{where.lineno}"
+        return Broken("nothing is raised that was not foreseen", why)
 
 
 def _apart(url: str, seed: int, redemptions: int, crooked: bool) -> Played:

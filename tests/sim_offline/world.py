@@ -50,6 +50,8 @@ TOTAL, EACH = 100_000, 50_000
 GENERATION: Final = 1_700
 """Redemptions until everything is synced, closed and looked at."""
 TRIES: Final = 60
+IN_ORDER: Final = {Verdict.ACCEPTED, Verdict.ALLOWANCE_EXPIRED, Verdict.NOT_YET_VALID}
+"""What a plain sale may come to: clocks are off."""
 STEPS: Final = {
     "sale": 9_330, "sync": 340, "witness": 60, "void jobs": 30, "late": 90, "partition": 60,
     "power": 30, "jump": 30, "restore": 10, "lose phone": 10, "clock": 10,
@@ -224,6 +226,8 @@ class World:
                 accept(shop.terminal, text)
                 shop.dies()
         result = self.scan(shop, sale, text)
+        if how == "plain" and self.everybody_honest and result.verdict not in IN_ORDER:
+            raise RuntimeError(f"an honest sale is {result.verdict}: {sale.story}")
         if result.verdict is not Verdict.ACCEPTED and not sale.shown:
             self._void(shop, phone, sale, text)
         if how == "scanned twice" and sale.shown:

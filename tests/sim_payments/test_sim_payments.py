@@ -25,7 +25,7 @@ async def test_every_law_holds_in_a_world_of_payments(database_url: str, seed: i
 @pytest.mark.parametrize("name", QUICK)
 async def test_a_planted_fault_breaks_a_law(postgres: Postgres, name: str) -> None:
     mutant = next(one for one in MUTANTS if one.name == name)
-    found = await mutants.apart(mutant, await new_database(postgres), seeds=3)
+    found = await mutants.HUNT.apart(mutant, await new_database(postgres), seeds=3)
     assert mutants.judge(mutant, found) is None, found
 
 
