@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from devices.entropy import Entropy
 from offline.codec import revocations_bytes
-from offline.journal import GENESIS, Accept, Apply, NewEpoch
+from offline.journal import GENESIS, Accept, Apply, NewEpoch, VoidRow
 from offline.model import Beacon, Revocations
 from offline.signing import beacon_message, revocations_message, sync_answer_message
 from offline.sync import (
@@ -143,9 +143,12 @@ async def _forked(
     rows: list[Read],
     stored: Stored,
 ) -> Taken:
-    """Another history: quarantine, acknowledge nothing, but judge each voucher by its h."""
+    """Another history: quarantine, acknowledge nothing, but judge each voucher by its h.
+
+    Its voids count as well: the payer was given them, and whoever holds one may hand it in anyway.
+    """
     await terminals.quarantine(work, terminal)
-    taken = [one for one in rows if isinstance(one.row, Accept | Apply)]
+    taken = [one for one in rows if isinstance(one.row, Accept | Apply | VoidRow)]
     results = await settle(work, terminal, taken, placed.journal.applied)
     judged = {one.seq: result for one, result in zip(taken, results, strict=True)}
     items = histories.forked(placed.journal, header, rows, judged, stored)

@@ -5,7 +5,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from offline.journal import GENESIS, Accept, Apply
+from offline.journal import GENESIS, Accept, Apply, VoidRow
 from offline.sync import ItemResult, SyncAnswer, SyncRequest
 from offline.verdicts import Verdict
 from offline.verify import check_for_settlement, link_of
@@ -134,7 +134,7 @@ class Server(Part):
     ) -> list[ItemResult]:
         if self.states[me.id] is TerminalState.ACTIVE:
             self.states[me.id] = TerminalState.QUARANTINED
-        taken = [one for one in rows if isinstance(one.row, Accept | Apply)]
+        taken = [one for one in rows if isinstance(one.row, Accept | Apply | VoidRow)]
         results = self._settle(me, taken, placed.journal.applied, now_s)
         judged = {one.seq: result for one, result in zip(taken, results, strict=True)}
         items = histories.forked(placed.journal, request.body.header, rows, judged, stored)

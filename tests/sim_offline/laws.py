@@ -97,6 +97,10 @@ async def told(world: "World", reader: Reader) -> Broken | None:
 async def at_the_end(world: "World", reader: Reader) -> Broken | None:
     """After all time has passed every payer paid what shops keep, and every shop was paid that."""
     for law, sql in (
+        (
+            "nobody honest is suspected",
+            "SELECT encode(aid, 'hex') FROM voucher_evidence LIMIT 1",
+        ),
         ("everything is closed", "SELECT state FROM allowance WHERE state <> 'closed' LIMIT 1"),
     ):
         found = await reader.value(sql)

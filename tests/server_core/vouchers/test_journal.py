@@ -147,6 +147,19 @@ async def test_a_forked_journals_apply_still_stops_what_comes_after_it(street) -
     assert await street.owed(two) == 400
 
 
+async def test_a_forked_journals_void_still_gives_back(street) -> None:
+    """The payer holds it: what the shop's files forgot since does not undo a signed promise."""
+    shop, phone = await street.shop(), await street.phone()
+    shop.accept(phone.pay(shop, 100))
+    await shop.sync()
+    shop.journal, shop.links = [], []
+    sold = phone.pay(shop, 400)
+    shop.accept(sold)
+    shop.void(sold)
+    assert await shop.sync(first=1) == [Verdict.JOURNAL_FORK]
+    assert await street.owed(shop) == 100
+
+
 async def test_only_a_journal_that_was_taken_counts_as_a_sync(street) -> None:
     shop, phone = await street.shop(), await street.phone()
 
