@@ -137,16 +137,22 @@ class CrookedWorld(World):
         self.clones.append(made)
         return True
 
-    def _pays(self, phone: Phone) -> bool:
-        """A sale like any other: the shop cannot know."""
-        shop = self.dice.pick(self.shops)
+    def _signed(self, shop: Shop, phone: Phone) -> SignedVoucher | None:
+        """What a phone signs for a new request of the shop; None where one of the two cannot."""
         try:
             asked = ask(shop.terminal, self.dice.between(100, 1_900))
         except (VerdictError, AgentError):
-            return False
+            return None
         signed = self.signs(phone, asked.text, "cheat")
         if signed is None:
             cancel(shop.terminal)
+        return signed
+
+    def _pays(self, phone: Phone) -> bool:
+        """A sale like any other: the shop cannot know."""
+        shop = self.dice.pick(self.shops)
+        signed = self._signed(shop, phone)
+        if signed is None:
             return False
         sale = self.books.sale(signed, phone.party, shop.party, shop.terminal.me.terminal)
         sale.story.append(f"{phone.name} cheats at {shop.name}")
@@ -202,13 +208,8 @@ class CrookedWorld(World):
 
     def _fake(self, name: str, shop: Shop, phone: Phone) -> bool:
         """A good voucher spoiled on its way; then the good one, which must still be taken."""
-        try:
-            asked = ask(shop.terminal, self.dice.between(100, 1_900))
-        except (VerdictError, AgentError):
-            return False
-        signed = self.signs(phone, asked.text, "cheat")
+        signed = self._signed(shop, phone)
         if signed is None:
-            cancel(shop.terminal)
             return False
         result = accept(shop.terminal, self._spoiled(name, signed))
         if result.paid:
