@@ -167,6 +167,18 @@ def test_a_refused_code_is_unmistakable_and_its_cancellation_is_given(
     ready.payer("keep", qr.read_png(screen.picture("#proof")))
 
 
+def test_a_code_that_is_scanned_on_the_wrong_screen_is_no_amount(
+    screen: Page, ready: Shell
+) -> None:
+    on(screen, "till")
+    key(screen, *"OV1V:F.12", "Enter")
+    screen.until("document.getElementById('said').textContent.includes('amount first')")
+    assert text_of(screen, "typed") == "₹0.00"
+    paid = ready.payer("pay", asked(screen, "4"), "--yes")
+    scanned(screen, paid["text"])
+    assert verdict(screen) == ("PAID", "PAID", "₹4.00")
+
+
 def test_a_sale_is_taken_back(screen: Page, ready: Shell) -> None:
     voucher = ready.payer("pay", asked(screen, "3", "0"), "--yes")["text"]
     scanned(screen, voucher)

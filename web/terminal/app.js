@@ -16,6 +16,7 @@ let typed = "";
 let open = null; // the request on the screen: {nonce, amount, ends}
 let scanned = null; // the code that was refused, for its cancellation
 let proof = null; // receipt or cancellation, to be shown
+let typing = false; // whether a hand scanner is at it, on the wrong screen
 let cut = false; // whether the agent did not answer the last time
 let looking = new AbortController();
 
@@ -54,6 +55,14 @@ function home() {
   showTyped();
   show("till");
   look().catch(failed); // nobody waits for it: the next sale may begin
+}
+
+/** Whether a key belongs to a code that a hand scanner types here, where no code is asked for: up to its Enter. */
+function strange(key) {
+  const begins = /^[A-Z]$/.test(key);
+  const inside = typing;
+  typing = begins || (inside && key !== "Enter");
+  return begins || inside;
 }
 
 /** Read how the till stands, and show it. */
@@ -289,7 +298,8 @@ function listen() {
   }
   addEventListener("keydown", (event) => {
     if (shown() !== "till" || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (/^[0-9.]$/.test(event.key)) press(event.key);
+    if (strange(event.key)) say("Type the amount first, then scan the customer's code.");
+    else if (/^[0-9.]$/.test(event.key)) press(event.key);
     else if (event.key === "Backspace") press("⌫");
     else if (event.key === "Escape") home();
     else if (event.key === "Enter" && event.target === document.body) attempt(ACTIONS.ask);
