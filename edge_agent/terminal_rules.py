@@ -113,7 +113,8 @@ def answered(
     """Take a result only where row and hash are this chain's own; acked never goes down.
 
     It goes up only over rows whose results came with it: an answer that was lost must be given again,
-    or the terminal would never hear what became of its sales. `sent` are the request's rows as they stand here; `own_chain` gives the chain hash at a row.
+    or the terminal would never hear what became of its sales. A server that has more of this epoch than
+    we do shows that this file was put back. `sent` are the request's rows as they stand here; `own_chain` gives the chain hash at a row.
     """
     own = {row.seq: row for row in sent}
     results = tuple(
@@ -123,7 +124,8 @@ def answered(
     )
     heard = {row.seq for row, _ in results}
     acked_seq, forked = state.acked_seq, False
-    if answer.verdict is Verdict.JOURNAL_FORK:
+    if answer.verdict is Verdict.JOURNAL_FORK or answer.acked_seq > state.head_seq:
+        # More rows than we have: this file is an older copy, and the next row would be a second history.
         forked = True
     elif state.acked_seq < answer.acked_seq <= state.head_seq:
         if own_chain(answer.acked_seq) != answer.acked_head:

@@ -204,6 +204,28 @@ async def test_an_ack_of_another_history_is_not_believed(
     assert len(server.side.batches) == 1
 
 
+async def test_an_older_copy_of_the_file_knows_itself_before_it_sells_again(
+    world: World, server: RunningServer, terminal: Terminal
+):
+    sell(world, terminal, 100, 200)
+    shutil.copytree(world.folder / "shop", world.folder / "copy")
+    sell(world, terminal, 300)
+    await synced(terminal)
+    terminal.store.db.close()
+    shutil.rmtree(world.folder / "shop")
+    shutil.move(world.folder / "copy", world.folder / "shop")
+    older = world.terminal("shop", server=server.url, synced=False)
+    done = await synced(older)
+    assert done.forked
+    assert done.settled_count == 2
+    with pytest.raises(VerdictError) as refusal:
+        ask(older, 100)
+    assert refusal.value.verdict is Verdict.JOURNAL_FORK
+    restore(older)
+    await synced(older)
+    assert ask(older, 100).amount == 100
+
+
 async def test_a_beacon_for_another_nonce_is_not_believed(
     world: World, server: RunningServer, terminal: Terminal
 ):
