@@ -189,6 +189,10 @@ class Payer:
         if answered:
             check(answered[0] == sha256(body), "OV_REQUEST_REUSED")
             return self.shown(a_kid, sig_a, *answered[1:])
+        for waits in self.db.execute(
+            "SELECT counter FROM voucher WHERE a = ? AND sig IS NULL", (a,)
+        ).fetchall():
+            self.shown(a_kid, sig_a, a, *waits)  # counters are signed in their order
         self.db.execute("BEGIN IMMEDIATE")
         with self.db:  # commits what it reserves, or nothing
             last = "SELECT counter, cum, h FROM voucher WHERE a = ? ORDER BY counter DESC LIMIT 1"
