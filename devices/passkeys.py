@@ -199,7 +199,7 @@ def _own_page(client_data: bytes) -> None:
     """Refuse what was asked inside somebody else's page, whatever the origin of the inner one."""
     said = json.loads(client_data)
     if said.get("crossOrigin") not in {None, False} or said.get("topOrigin") is not None:
-        raise PasskeyRefused("passkeys.cross_origin", "a passkey is used on our own pages only")
+        raise PasskeyRefused("passkeys.refused", "a passkey is used on our own pages only")
 
 
 def _sized(answer: str) -> None:
