@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from bff import problems
 from bff.measuring import Measuring
 from bff.rest import lists, offline, payments, refunds, webhooks
-from bff.routes import edge, graphql, health, metrics, pages, rails, sessions, ussd
+from bff.routes import edge, graphql, health, metrics, pages, passkeys, rails, sessions, ussd
 from server_core.app import Core
 
 MAX_BODY = 64 * 1024
@@ -32,6 +32,7 @@ def create_app(core: Core) -> Litestar:
             metrics.metrics,
             sessions.open_link,
             sessions.end,
+            *passkeys.routes(),
             rails.callbacks,
             *edge.routes(),
             *ussd.routes(),

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlmodel import SQLModel
@@ -14,6 +15,7 @@ from devices.clock import Clock, SystemClock
 from devices.entropy import Entropy, SystemEntropy
 from devices.keystore import fields
 from devices.keystore.fields import FieldKeys
+from devices.passkeys import RelyingParty
 from server_core.db import embedded, migrate
 from server_core.db.work import Database
 from server_core.events import cursors, inbox, remotes, tail
@@ -30,6 +32,8 @@ from server_core.limits import store as limit_store
 from server_core.linking import store as linking_store
 from server_core.money import EXPONENTS
 from server_core.parties import store as party_store
+from server_core.passkeys import jobs as passkey_jobs
+from server_core.passkeys import store as passkey_store
 from server_core.payments import jobs as payment_jobs
 from server_core.payments import service as payments
 from server_core.payments import store as payment_store
@@ -66,7 +70,7 @@ from server_core.webhooks.courier import Courier
 from server_core.webhooks.sending import Sender
 
 STORES: Final = (
-    cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store,
+    cursors, event_store, inbox, idempotency_store, ledger_store, limit_store, linking_store, party_store, passkey_store,
     payment_store, rail_store, refund_store, seal_store, session_store, stray_store, terminal_store, trust_store,
     ussd_store, voucher_store, webhook_store,
 )  # fmt: skip
@@ -110,6 +114,12 @@ class Core:
     fields: FieldKeys
     journal: seal_keys.JournalKey
     courier: Courier
+
+    @property
+    def site(self) -> RelyingParty:
+        """Who asks for passkeys: this server's own pages."""
+        host = urlsplit(self.settings.origin).hostname or ""
+        return RelyingParty(id=host, name="Hundi", origins=(self.settings.origin,))
 
     def new_id(self) -> UUID:
         return Ids(self.clock, self.entropy).new()
@@ -169,6 +179,7 @@ class Core:
             ),
             Job(name="idempotency.reap", period_s=60, tick=partial(idempotency_jobs.tick, db)),
             Job(name="trust.reap", period_s=60, tick=partial(trust_jobs.tick, db)),
+            Job(name="passkeys.reap", period_s=60, tick=partial(passkey_jobs.tick, db)),
             Job(name="vouchers.voids", period_s=30, tick=partial(voucher_jobs.retry_voids, db)),
             Job(name="vouchers.close", period_s=10, tick=partial(voucher_jobs.tick, db)),
             Job(name="events.inbox", period_s=60, tick=partial(inbox.tick, db)),

@@ -8,6 +8,7 @@ from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
 from bff.auth import COOKIE, actor_of, check_origin, core_of
+from server_core.app import Core
 from server_core.sessions import service as sessions
 from server_core.sessions.model import LIFE_MS
 
@@ -24,13 +25,17 @@ async def open_link(request: Request[Any, Any, Any], data: JSONBody[OpenLink]) -
 
     async with core.db.work() as work:
         token = await sessions.open_link(work, core.entropy, data.code)
-    secure = core.settings.origin.startswith("https://")
+    return signed_in(core, token)
+
+
+def signed_in(core: Core, token: str) -> Response[None]:
+    """The session as a cookie that no script reads."""
     cookie = Cookie(
         COOKIE,
         value=token,
         max_age=LIFE_MS // 1000,
         httponly=True,
-        secure=secure,
+        secure=core.settings.origin.startswith("https://"),
         samesite="strict",
     )
     return Response(None, status_code=204, cookies=[cookie])

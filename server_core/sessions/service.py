@@ -57,6 +57,17 @@ async def open_link(work: Work, entropy: Entropy, code: str) -> str:
     return await _start(work, entropy, row["party"], Role(row["role"]), row["assurance"], None)
 
 
+async def sign_in(work: Work, entropy: Entropy, *, party: UUID, role: Role) -> str:
+    """A session of level 2 for whom a passkey has just proved; its caller answers for that."""
+    await _check(work, party, role, 2)
+    return await _start(work, entropy, party, role, 2, None)
+
+
+async def proved(work: Work, session: UUID) -> None:
+    """The session's person was proved again just now, at level 2; its caller answers for that."""
+    await store.prove(work, session)
+
+
 async def authenticate(db: Database, token: str | None) -> Actor:
     """The Actor behind a token; raises sessions.unauthenticated."""
     if not token or len(token) > 2 * TOKEN_BYTES:

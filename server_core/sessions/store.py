@@ -75,6 +75,15 @@ async def touch(work: Work, session: UUID) -> None:
     )
 
 
+async def prove(work: Work, session: UUID) -> None:
+    await work.execute(
+        "UPDATE session SET assurance = 2, authenticated_at = $2, seen_at = greatest(seen_at, $2)"
+        " WHERE id = $1 AND ended_at IS NULL",
+        session,
+        work.now_ms,
+    )
+
+
 async def end(work: Work, session: UUID) -> bool:
     return bool(
         await work.execute(

@@ -69,6 +69,7 @@ _VOUCHER = _kind(
 )
 _TERMINAL = _kind(("merchant", "terminal merchant"))
 _DEVICE = _kind(("party", "party tier"))
+_PASSKEY = _kind(("party", "party synced"))
 # What an operator looked at is not the payer's to see.
 _TIER = _kind(("party", "party before after"))
 
@@ -103,6 +104,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         _TERMINAL,
     ),
     **dict.fromkeys(("device.linked", "device.revoked"), _DEVICE),
+    **dict.fromkeys(("passkey.added", "passkey.ended", "passkey.signed_in"), _PASSKEY),
     "device.tier_changed": _TIER,
     "endpoint.disabled": _kind(("owner", "owner endpoint reason failing_since")),
     "message.attempt.exhausted": _kind(("owner", "owner endpoint message event type attempts")),
