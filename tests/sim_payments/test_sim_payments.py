@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Postgres, new_database
+from tests.sim.mutants import judge
 from tests.sim.planted import Mutant
 from tests.sim_payments import mutants, run
 from tests.sim_payments.planted import MUTANTS
@@ -26,7 +27,7 @@ async def test_every_law_holds_in_a_world_of_payments(database_url: str, seed: i
 async def test_a_planted_fault_breaks_a_law(postgres: Postgres, name: str) -> None:
     mutant = next(one for one in MUTANTS if one.name == name)
     found = await mutants.HUNT.apart(mutant, await new_database(postgres), seeds=3)
-    assert mutants.judge(mutant, found) is None, found
+    assert judge(mutant, found) is None, found
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
