@@ -201,7 +201,7 @@ const ACTIONS = {
   till: home,
   ask: async () => {
     ready();
-    const answer = await act("ask", typed);
+    const answer = await act("ask", typed.replace(/\.$/, ""));
     if (!answer.ok) return say(answer.message);
     return showRequest({ ...answer, left_s: answer.ttl_s });
   },
