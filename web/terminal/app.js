@@ -24,6 +24,7 @@ const shown = () => document.querySelector("main > section:not([hidden])")?.id;
 
 function show(name) {
   looking.abort();
+  document.activeElement?.blur(); // a hidden button that keeps the focus until the next frame would take the next Enter
   if (shown() !== name) say(null);
   for (const section of document.querySelectorAll("main > section")) section.hidden = section.id !== name;
   scrollTo(0, 0);
